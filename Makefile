@@ -1,0 +1,39 @@
+# run · test · lab · bench · clean: each builds .venv first when it is missing.
+PYTHON ?= python3
+UV     := .venv/bin/uv
+ARGS   ?=
+
+.PHONY: run test lab bench clean lock
+
+run: .venv/run.stamp
+	@.venv/bin/python -m lib.run $(ARGS)
+
+test: .venv/test.stamp
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/python -m pytest $(ARGS)
+
+lab: .venv/run.stamp
+	@.venv/bin/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+bench: .venv/run.stamp
+	@.venv/bin/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv data/sample data/sample.duckdb runs .pytest_cache .ruff_cache .hypothesis
+
+# For maintainers: resolves the pins anew.
+lock: .venv/run.stamp
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header pyproject.toml --extra test -c requirements.lock -o tests/requirements.lock
+
+.venv/run.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Name another one: make PYTHON=python3.12" % sys.version.split()[0])'
+	@echo "Building .venv (once, under a minute) …"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install -q --disable-pip-version-check "uv==0.13.9"
+	@$(UV) pip install -q --python .venv --no-deps --compile-bytecode -r requirements.lock -e .
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp tests/requirements.lock
+	@$(UV) pip install -q --python .venv --no-deps --compile-bytecode -r tests/requirements.lock
+	@touch $@

@@ -1,0 +1,302 @@
+"""Settings: dwh.cfg, environment and overrides, validated before anything else happens.
+
+Precedence: override (notebook parameter, command-line option), then the environment
+(`DWH_SECTION_KEY`), then dwh.cfg, then the default. Relative paths start at the project's folder.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from lib import ROOT, UserError
+
+
+class ConfigError(UserError):
+    """A setting that is unknown or has a value that can't be used."""
+
+
+def option(default, doc: str, *, choices: tuple = (), minimum=None, secret: bool = False):
+    """Declare one setting: its default, one line on what it does, and what it accepts."""
+    about = {"doc": doc, "choices": choices, "minimum": minimum, "secret": secret}
+    return field(default=default, repr=not secret, metadata=about)
+
+
+@dataclass(frozen=True)
+class Dwh:
+    """[DWH]: which warehouse."""
+
+    target: str = option("local", "the warehouse: local or redshift", choices=("local", "redshift"))
+
+
+@dataclass(frozen=True)
+class Data:
+    """[DATA]: where the JSON lies."""
+
+    log_data: str = option("", "event logs: a folder or s3://…; empty: the sample")
+    log_jsonpath: str = option("", "jsonpaths file of the event logs, for COPY on Redshift")
+    song_data: str = option("", "song metadata: a folder or s3://…; empty: the sample")
+    region: str = option("us-west-2", "region of the bucket that holds the data")
+
+
+@dataclass(frozen=True)
+class Local:
+    """[LOCAL]: the embedded warehouse."""
+
+    database: str = option("", "DuckDB file; empty: data/sample.duckdb or data/warehouse.duckdb")
+    memory_limit: str = option("", "memory that DuckDB may use, such as 4GB; empty: DuckDB's own")
+    threads: int = option(0, "threads that DuckDB may use; 0: one for each core", minimum=0)
+
+
+@dataclass(frozen=True)
+class Load:
+    """[LOAD]: what a load lets pass."""
+
+    max_rejects: int = option(0, "bad records that a load may leave out; this version: none, 0")
+    min_coverage: float = option(0.0, "smallest share of matched plays, 0 to 1", minimum=0)
+
+
+@dataclass(frozen=True)
+class Aws:
+    """[AWS]: who asks, and where."""
+
+    profile: str = option("", "profile of ~/.aws; empty: the default credential chain")
+    region: str = option("us-west-2", "region of the cluster")
+    account: str = option("", "the only account to work in; empty: any")
+    key: str = option("", "access key; only in a private file (0600)", secret=True)
+    secret: str = option("", "secret key; only in a private file (0600)", secret=True)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """[CLUSTER]: the Redshift cluster."""
+
+    identifier: str = option("sparkify-dwh", "name of the cluster")
+    node_type: str = option("ra3.large", "node type")
+    num_nodes: int = option(1, "number of nodes", minimum=1)
+    access: str = option("my-ip", "who may connect: my-ip or vpc", choices=("my-ip", "vpc"))
+    client_cidr: str = option(
+        "", "address range for my-ip, such as 203.0.113.7/32; empty: looked up"
+    )
+    max_hourly_usd: float = option(1.0, "never create what costs more per hour, in US dollars")
+    expires_hours: int = option(24, "hours after which the cluster is marked as expired", minimum=1)
+    snapshot_days: int = option(7, "days that automatic snapshots are kept", minimum=1)
+
+
+@dataclass(frozen=True)
+class Db:
+    """[DB]: the database on the cluster."""
+
+    name: str = option("sparkify", "database")
+    user: str = option("dwh_admin", "admin user")
+    port: int = option(5439, "port", minimum=1)
+    host: str = option("", "endpoint of a cluster made elsewhere, never changed or deleted")
+
+
+@dataclass(frozen=True)
+class IamRole:
+    """[IAM_ROLE]: what COPY reads the bucket as."""
+
+    name: str = option("sparkify-dwh-copy", "role that COPY reads the bucket with")
+    arn: str = option("", "a role made elsewhere, used as it is")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, one attribute a section: `settings.local.database`."""
+
+    dwh: Dwh = Dwh()
+    data: Data = Data()
+    local: Local = Local()
+    load: Load = Load()
+    aws: Aws = Aws()
+    cluster: Cluster = Cluster()
+    db: Db = Db()
+    iam_role: IamRole = IamRole()
+
+    @property
+    def uses_sample(self) -> bool:
+        """Whether the data is the project's own sample."""
+        return not self.data.log_data
+
+    @property
+    def source(self) -> str:
+        """What to name as the source of a figure."""
+        return "Sparkify sample (invented data)" if self.uses_sample else "Sparkify event logs"
+
+    @property
+    def log_data(self) -> str:
+        """The event logs' folder, absolute, or s3://…"""
+        return located(self.data.log_data or "data/sample/log_data")
+
+    @property
+    def song_data(self) -> str:
+        """The song metadata's folder, absolute, or s3://…"""
+        return located(self.data.song_data or "data/sample/song_data")
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file. The sample has its own, so that it never mixes with other data."""
+        default = "data/sample.duckdb" if self.uses_sample else "data/warehouse.duckdb"
+        return Path(located(self.local.database or default))
+
+
+SECTIONS = {section.name.upper(): type(section.default) for section in fields(Settings)}
+
+
+def located(place: str) -> str:
+    """Return `place` as it is when it is in S3, else as an absolute path."""
+    return place if "://" in place else str((ROOT / Path(place).expanduser()).resolve())
+
+
+def load(path: str | Path = "", environ: Mapping | None = None, **overrides) -> Settings:
+    """Read the settings from their four places.
+
+    `path`: the configuration file; empty: the project's dwh.cfg when there is one.
+    `environ`: the environment, `os.environ` unless given.
+    `overrides`: setting names that are unique (`target`, `log_data`, `database`) or
+    `section__key`; an empty string or None stands for "not given".
+    Raises ConfigError with section, key, line and what was expected.
+    """
+    values = dict(_from_file(path))
+    values.update(_from_environment(os.environ if environ is None else environ))
+    values.update(_from_overrides(overrides))
+    built = {section: {} for section in SECTIONS}
+    for (section, name), (raw, where) in values.items():
+        built[section][name] = _converted(section, name, raw, where)
+    settings = Settings(**{s.lower(): cls(**built[s]) for s, cls in SECTIONS.items()})
+    return _checked(settings)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean …?" for a near miss, else the list of what is known."""
+    known = list(known)
+    near = difflib.get_close_matches(word.lower(), [name.lower() for name in known], 1)
+    named = {name.lower(): name for name in known}
+    return f"did you mean {named[near[0]]}?" if near else f"known are {', '.join(known)}."
+
+
+def _names(section: str) -> list[str]:
+    return [setting.name.upper() for setting in fields(SECTIONS[section])]
+
+
+def _from_file(path: str | Path):
+    file = Path(located(str(path))) if path else ROOT / "dwh.cfg"
+    if not file.is_file():
+        if path:
+            raise ConfigError(f"There is no configuration file {file}; name one that exists.")
+        return
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        parser.read_string(text, source=str(file))
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is not UTF-8 text; save it as such.") from None
+    except configparser.Error as error:  # its own words would show the line, maybe a secret
+        line = getattr(error, "lineno", None) or error.errors[0][0]
+        raise ConfigError(
+            f"{file}, line {line} can't be read: expected [SECTION] or KEY = value, each once."
+        ) from None
+    for section in parser.sections():
+        if section not in SECTIONS:
+            line = _line(text, section)
+            hint = suggestion(section, SECTIONS)
+            raise ConfigError(f"{file}, line {line}: there is no section [{section}]; {hint}")
+        for name, raw in parser[section].items():
+            line = _line(text, section, name)
+            where = f"{file}, line {line}: [{section}] {name.upper()}"
+            if name.upper() not in _names(section):
+                raise ConfigError(f"{where} is no setting; {suggestion(name, _names(section))}")
+            if (section, name) in (("AWS", "key"), ("AWS", "secret")) and raw:
+                _refuse_if_shared(file, where)
+            yield (section, name), (raw, where)
+
+
+def _refuse_if_shared(file: Path, where: str) -> None:
+    if os.name == "posix" and file.stat().st_mode & 0o077:
+        raise ConfigError(f"{where} is in a file that others can read; run: chmod 600 {file}")
+
+
+def _line(text: str, section: str, name: str = "") -> int:
+    """Return the number of the line that opens `section`, or sets `name` within it."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if heading := re.match(r"\[(.+?)\]", line):
+            inside = heading[1] == section
+            if inside and not name:
+                return number
+        elif inside and name and re.match(rf"\s*{re.escape(name)}\s*=", line, re.IGNORECASE):
+            return number
+    return 0
+
+
+def _from_environment(environ: Mapping):
+    known = {f"DWH_{s}_{name}": (s, name.lower()) for s in SECTIONS for name in _names(s)}
+    for variable in environ:
+        if variable in known:
+            yield known[variable], (environ[variable], f"the environment variable {variable}")
+        elif variable.startswith("DWH_"):
+            hint = suggestion(variable, known)
+            raise ConfigError(f"The environment variable {variable} is no setting; {hint}")
+
+
+def _from_overrides(overrides: Mapping):
+    places: dict[str, list] = {}
+    for section in SECTIONS:
+        for known in map(str.lower, _names(section)):
+            places.setdefault(known, []).append((section, known))
+            places[f"{section.lower()}__{known}"] = [(section, known)]
+    for name, raw in overrides.items():
+        if len(places.get(name, ())) != 1:
+            raise ConfigError(f"{name} is no setting; {suggestion(name, places)}")
+        if raw is not None and raw != "":
+            yield places[name][0], (str(raw), f"the option {name}")
+
+
+def _converted(section: str, name: str, raw: str, where: str):
+    """Return the text `raw` as the setting's type, or say what was expected."""
+    setting = next(s for s in fields(SECTIONS[section]) if s.name == name)
+    about, kind = setting.metadata, type(setting.default)
+    if kind is str and not about["choices"]:
+        return raw
+    shown = "a hidden value" if about["secret"] else repr(raw)
+    try:
+        value = kind(raw)
+    except ValueError:
+        expected = {int: "a whole number", float: "a number"}[kind]
+        raise ConfigError(f"{where} must be {expected}, not {shown}.") from None
+    if about["choices"] and value not in about["choices"]:
+        choices = " or ".join(about["choices"])
+        hint = difflib.get_close_matches(raw, about["choices"], 1)
+        meant = f"; did you mean {hint[0]}?" if hint else "."
+        raise ConfigError(f"{where} must be {choices}, not {shown}{meant}")
+    if about["minimum"] is not None and not value >= about["minimum"]:
+        raise ConfigError(f"{where} must be at least {about['minimum']}, not {shown}.")
+    return value
+
+
+def _checked(settings: Settings) -> Settings:
+    """Refuse what is right key by key and wrong together."""
+    if bool(settings.data.log_data) != bool(settings.data.song_data):
+        named, other = ("LOG_DATA", "SONG_DATA")
+        if settings.data.song_data:
+            named, other = other, named
+        raise ConfigError(
+            f"{named} is named and {other} is not; name both, or neither for the sample "
+            "(real events must not be matched against invented songs)."
+        )
+    if settings.load.min_coverage > 1:
+        raise ConfigError("[LOAD] MIN_COVERAGE is a share from 0 to 1, such as 0.02.")
+    if settings.load.max_rejects != 0:
+        raise ConfigError(
+            "[LOAD] MAX_REJECTS must be 0: in this version a bad record stops a load."
+        )
+    memory = settings.local.memory_limit
+    if memory and not re.fullmatch(r"(?i)\d+(\.\d+)?\s*([KMGT]i?B|%)", memory):
+        raise ConfigError(f"[LOCAL] MEMORY_LIMIT is a size such as 4GB, not {memory!r}.")
+    return settings

@@ -1,0 +1,384 @@
+"""Where the JSON lies: list the files of a folder and gather the new ones for a fast parse.
+
+A warehouse parses newline-delimited JSON fastest, in few files. So large files that have that form
+are parsed where they lie, and all others (thousands of one-object files, gzip, pretty-printed,
+with a byte order mark) are rewritten into bundles, one record a line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import zlib
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib import UserError
+
+ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+GZIP = b"\x1f\x8b"
+SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
+LARGE = 1 << 20  # bytes from which a file is parsed where it lies
+CHUNK = 1 << 20
+LONGEST = 64 << 20  # characters of one record; more is taken for a broken file
+
+
+class SourceError(UserError):
+    """A folder or file that can't be used."""
+
+
+class BadRecord(SourceError):
+    """A record that can't be loaded."""
+
+    def __init__(self, path: str, line: int, reason: str):
+        super().__init__(
+            f"{path}, line {line}: {reason}. Nothing was loaded; mend or take out that record, "
+            "then load again."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What one sort of file holds: `fields` maps a JSON key to its SQL type."""
+
+    name: str
+    fields: Mapping[str, str]
+    required: tuple[str, ...]
+
+
+TEXT, WHOLE, NUMBER = "varchar", "bigint", "double"
+EVENTS = Kind(
+    "events",
+    {
+        **dict.fromkeys(("artist", "auth", "firstName", "gender"), TEXT),
+        **{"itemInSession": WHOLE, "lastName": TEXT, "length": NUMBER},
+        **dict.fromkeys(("level", "location", "method", "page"), TEXT),
+        **{"registration": NUMBER, "sessionId": WHOLE, "song": TEXT, "status": WHOLE},
+        **{"ts": WHOLE, "userAgent": TEXT, "userId": TEXT},
+    },
+    required=("ts", "page", "level", "sessionId", "itemInSession"),
+)
+SONGS = Kind(
+    "songs",
+    {
+        **{"artist_id": TEXT, "artist_latitude": NUMBER, "artist_location": TEXT},
+        **{"artist_longitude": NUMBER, "artist_name": TEXT, "duration": NUMBER},
+        **{"num_songs": WHOLE, "song_id": TEXT, "title": TEXT, "year": WHOLE},
+    },
+    required=("song_id", "title", "artist_id", "artist_name"),
+)
+KINDS = (SONGS, EVENTS)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file that a load brings in; `key` is its absolute path, `records` their number."""
+
+    key: str
+    size: int
+    content_hash: str
+    records: int
+
+
+@dataclass
+class Batch:
+    """What is new in a folder: its files, and the newline-delimited `parts` to parse for them."""
+
+    kind: Kind
+    files: list[SourceFile] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    known: int = 0
+
+    @property
+    def records(self) -> int:
+        """The number of records in the new files."""
+        return sum(file.records for file in self.files)
+
+
+def listing(place: str) -> list[tuple[str, int]]:
+    """Return path and size in bytes of each JSON file below the folder `place`, sorted by path.
+
+    Names that start with a dot are passed over. Raises SourceError when there is no such folder,
+    it can't be read, or no JSON file lies in it.
+    """
+    if "://" in place:
+        raise SourceError(
+            f"{place} can't be read directly in this version; copy it to a folder first "
+            f"(aws s3 sync --no-sign-request {place} FOLDER) and name the folder."
+        )
+    if not os.path.exists(place):
+        raise SourceError(f"There is no folder {place}; name the folder that holds the JSON files.")
+    if os.path.isfile(place):
+        return [(place, os.path.getsize(place))]
+    try:
+        found = sorted(_walk(place))
+    except OSError as error:
+        raise SourceError(f"{error.filename} can't be read: {error.strerror}.") from None
+    if not found:
+        raise SourceError(f"The folder {place} holds no JSON file ({', '.join(ENDINGS[:3])} …).")
+    return found
+
+
+def _walk(folder: str) -> Iterator[tuple[str, int]]:
+    waiting, visited = [folder], set()
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(ENDINGS) and entry.is_file():
+                    yield entry.path, entry.stat().st_size
+                elif entry.is_dir():
+                    if entry.is_symlink():  # a link may lead back to where it lies
+                        if (real := os.path.realpath(entry.path)) in visited:
+                            continue
+                        visited.add(real)
+                    waiting.append(entry.path)
+
+
+def gather(
+    kind: Kind,
+    place: str,
+    known: Mapping[str, str],
+    scratch: Path,
+    strict: bool = False,
+    progress: Callable[[int], None] = lambda files: None,
+) -> Batch:
+    """Gather the files below `place` that are not in `known` (path to content hash).
+
+    `scratch`: an empty folder for the bundles.
+    `strict`: read record by record, so that the first bad one is named.
+    `progress`: is told the number of files done.
+    Raises SourceError for what can't be read or has changed, BadRecord for a bad record.
+    """
+    batch = Batch(kind)
+    large = []
+    with _Bundle(scratch / f"{kind.name}.json") as bundle:
+        for done, (path, size) in enumerate(listing(place)):
+            if size >= LARGE and not strict and _is_line_by_line(path):
+                large.append((path, size))
+                continue
+            if size < LARGE:
+                body = _read(path, size)
+                digest = hashlib.sha256(body).hexdigest()
+            else:
+                body, digest = None, _digest(path)[0]
+            if _is_known(path, digest, known):
+                batch.known += 1
+                continue
+            lines = _lines(body) if body is not None and not strict else None
+            count = bundle.add(_records(path, kind if strict else None) if lines is None else lines)
+            batch.files.append(SourceFile(path, size, digest, count))
+            if done % 1000 == 0:
+                progress(done)
+    if bundle.count:
+        batch.parts.append(str(bundle.path))
+    _add_large(batch, large, known)
+    return batch
+
+
+def _add_large(batch: Batch, large: list[tuple[str, int]], known: Mapping[str, str]) -> None:
+    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter free
+        digests = pool.map(_digest, (path for path, _ in large))
+        for (path, size), (digest, records) in zip(large, digests, strict=True):
+            if _is_known(path, digest, known):
+                batch.known += 1
+            else:
+                batch.files.append(SourceFile(path, size, digest, records))
+                batch.parts.append(path)
+
+
+def _is_known(path: str, digest: str, known: Mapping[str, str]) -> bool:
+    if known.get(path, digest) != digest:
+        raise SourceError(
+            f"{path} has changed since it was loaded; give the new content a new name, or start a "
+            "new warehouse (05_teardown, then 01_provision). Nothing was loaded."
+        )
+    return path in known
+
+
+class _Bundle:
+    """A file of records, one a line."""
+
+    def __init__(self, path: Path):
+        self.path, self.count = path, 0
+
+    def __enter__(self) -> _Bundle:
+        self._file = open(self.path, "wb", buffering=CHUNK)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._file.close()
+
+    def add(self, lines) -> int:
+        before = self.count
+        for line in lines:
+            self._file.write(line)
+            self._file.write(b"\n")
+            self.count += 1
+        return self.count - before
+
+
+def _read(path: str, size: int) -> bytes:
+    """Return the bytes of a small file; pathlib's own way takes five times as long."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            body = os.read(handle, size + 1)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise SourceError(f"{path} can't be read: {error.strerror}. Nothing was loaded.") from None
+    if len(body) != size:
+        raise SourceError(f"{path} changed while it was read; load again. Nothing was loaded.")
+    return body
+
+
+def _digest(path: str) -> tuple[str, int]:
+    """Return the SHA-256 of a file's bytes and the number of its lines."""
+    digest, lines, last = hashlib.sha256(), 0, b""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                lines += chunk.count(b"\n")
+                last = chunk
+    except OSError as error:
+        raise SourceError(f"{path} can't be read: {error.strerror}. Nothing was loaded.") from None
+    return digest.hexdigest(), lines + (not last.endswith(b"\n"))
+
+
+def _is_line_by_line(path: str) -> bool:
+    """Tell whether the first line of a large file is a whole record in plain text."""
+    try:
+        with open(path, "rb") as file:
+            return isinstance(json.loads(file.readline(LARGE).decode()), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _lines(body: bytes) -> list[bytes] | None:
+    """Return a small file's records when each has a line of its own at a glance, else None.
+
+    A glance is enough: the parse that follows takes exactly one object from each line, or fails.
+    """
+    if body.startswith(GZIP):
+        return None
+    body = body.removeprefix(BOM_UTF8).strip()
+    if SEVERAL.search(body):
+        return None
+    if b"\n" not in body:
+        return [body] if body.startswith(b"{") else None
+    lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
+    return lines if all(line[:1] == b"{" and line[-1:] == b"}" for line in lines) else None
+
+
+def _records(path: str, check: Kind | None = None) -> Iterator[bytes]:
+    """Yield each object of a file on one line, however the file is laid out.
+
+    `check`: also compare each record's values with this kind's types.
+    Raises BadRecord with the line at which the first bad record starts.
+    """
+    for line, text in _objects(path):
+        if check:
+            _check(path, line, text, check)
+        # Strings hold no raw line break, so those left are layout.
+        yield text.replace("\n", " ").replace("\r", " ").encode()
+
+
+def _objects(path: str) -> Iterator[tuple[int, str]]:
+    """Yield the first line's number and the text of each JSON object of a file."""
+    decoder = json.JSONDecoder(parse_constant=_refuse)
+    text, line, ended = "", 1, False
+    with _stream(path) as stream:
+        while True:
+            body = text.lstrip()
+            line += text.count("\n", 0, len(text) - len(body))
+            text = body
+            try:
+                if text:
+                    value, end = decoder.raw_decode(text)
+                    if not isinstance(value, dict):
+                        raise BadRecord(path, line, f"expected an object, found {text[:40]!r}")
+                    if ended or end < len(text):
+                        yield line, text[:end]
+                        line += text.count("\n", 0, end)
+                        text = text[end:]
+                        continue
+            except ValueError as error:
+                if ended or not _may_go_on(error, text):
+                    raise BadRecord(path, line, f"not valid JSON ({_reason(error)})") from None
+            if ended and not text:
+                return
+            chunk = _next(stream, path, line)
+            ended = not chunk
+            text += chunk
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _may_go_on(error: ValueError, text: str) -> bool:
+    """Tell whether the error is only that the text ends before the record does."""
+    position = getattr(error, "pos", 0)
+    open_string = str(error).startswith("Unterminated string")
+    return len(text) < LONGEST and (open_string or position >= len(text) - 16)
+
+
+def _reason(error: ValueError) -> str:
+    return getattr(error, "msg", str(error))
+
+
+def _stream(path: str) -> io.TextIOBase:
+    file = open(path, "rb")  # noqa: SIM115 the wrapper closes it
+    packed = file.read(2) == GZIP
+    file.seek(0)
+    return io.TextIOWrapper(gzip.open(file) if packed else file, encoding="utf-8-sig", newline="")
+
+
+def _next(stream: io.TextIOBase, path: str, line: int) -> str:
+    try:
+        return stream.read(CHUNK)
+    except UnicodeDecodeError:
+        raise BadRecord(path, line, "not UTF-8 text, here or in the records after it") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path} can't be unpacked: {error}. Nothing was loaded.") from None
+
+
+def _check(path: str, line: int, text: str, kind: Kind) -> None:
+    """Raise BadRecord when a value can't be read as its column's type."""
+    record = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, line, pairs))
+    for name in kind.required:
+        if record.get(name) is None:
+            raise BadRecord(path, line, f"the record has no {name}; is it one of the {kind.name}?")
+    for name, type_ in kind.fields.items():
+        value = record.get(name)
+        if value is not None and not _fits(value, type_):
+            expected = {TEXT: "text", WHOLE: "a whole number", NUMBER: "a number"}[type_]
+            raise BadRecord(path, line, f"{name} must be {expected}, not {str(value)[:60]!r}")
+
+
+def _unique(path: str, line: int, pairs: list) -> dict:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise BadRecord(path, line, "a key stands twice in one object")
+    return record
+
+
+def _fits(value, type_: str) -> bool:
+    """Tell whether a JSON value can be read as the SQL type."""
+    try:
+        if type_ == TEXT:
+            return isinstance(str(value).encode(), bytes)  # half a surrogate pair can't be
+        number = float(value)
+        return type_ == NUMBER or (number == int(number) and abs(number) < 2**63)
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -1,0 +1,11 @@
+-- Coverage: plays, and plays matched to a song of the catalogue, by day.
+with recursive {{ days() }}
+
+select
+    days.day,
+    count(songplays.songplay_key) as plays,
+    count(songplays.song_id) as matched
+from days
+left join songplays on days.day = cast(songplays.played_at as date)
+group by days.day
+order by days.day

@@ -1,0 +1,50 @@
+-- For each title, artist and length that this batch concerns: the song of that title by that
+-- artist, nearest in duration, then with the smallest id. Title alone never matches. Concerned
+-- are this batch's plays, and earlier plays of what this batch's songs are or were called.
+drop table if exists concerned_titles;
+
+create temporary table concerned_titles as
+select distinct trim(title) as title, trim(artist_name) as artist_name
+from staging_songs
+where song_id in (select song_id from staging_songs where batch_id = :batch_id);
+
+drop table if exists matches;
+
+create temporary table matches as
+with plays as (
+    select trim(song) as song_title, trim(artist) as artist_name, length, batch_id
+    from staging_events
+    where page = 'NextSong'
+),
+
+candidates as (
+    select distinct
+        plays.song_title,
+        plays.artist_name,
+        coalesce(plays.length, -1) as length,
+        song_catalogue.song_id,
+        song_catalogue.artist_id,
+        coalesce(abs(song_catalogue.duration - plays.length), 1e9) as distance
+    from plays
+    inner join song_catalogue
+        on plays.song_title = song_catalogue.title
+        and plays.artist_name = song_catalogue.artist_name
+    left join concerned_titles
+        on plays.song_title = concerned_titles.title
+        and plays.artist_name = concerned_titles.artist_name
+    where plays.batch_id = :batch_id or concerned_titles.title is not null
+),
+
+ranked as (
+    select
+        candidates.*,
+        row_number() over (
+            partition by song_title, artist_name, length
+            order by distance, song_id
+        ) as position
+    from candidates
+)
+
+select song_title, artist_name, length, song_id, artist_id
+from ranked
+where position = 1

@@ -1,0 +1,21 @@
+-- An event that was delivered twice is one play: of rows with one key, all alike, one stays.
+drop table if exists doubled_plays;
+
+create temporary table doubled_plays as
+select distinct *
+from songplays
+where songplay_key in (
+    select songplay_key
+    from songplays
+    where
+        start_time >= (select min({{ hour_key("start_time") }}) from staging_events where batch_id = :batch_id)
+        and start_time <= (select max({{ hour_key("start_time") }}) from staging_events where batch_id = :batch_id)
+    group by songplay_key
+    having count(*) > 1
+);
+
+delete from songplays
+where songplay_key in (select songplay_key from doubled_plays);
+
+insert into songplays
+select * from doubled_plays

@@ -1,0 +1,109 @@
+-- The users whom this batch touches, their versions built anew from all of their events.
+-- A version starts where the level differs from the one before. Several events in one
+-- millisecond count as the last of them, so that no version is empty.
+drop table if exists touched_users;
+
+create temporary table touched_users as
+select distinct user_id
+from staging_events
+where batch_id = :batch_id and user_id <> '';
+
+drop table if exists former_users;
+
+create temporary table former_users as
+select *
+from users
+where user_id in (select user_id from touched_users);
+
+delete from users
+where user_id in (select user_id from touched_users);
+
+insert into users
+with events as (
+    select
+        user_id,
+        ts,
+        start_time,
+        level,
+        first_name,
+        last_name,
+        gender,
+        session_id,
+        item_in_session,
+        lag(level) over (
+            partition by user_id
+            order by ts, session_id, item_in_session, level
+        ) as level_before
+    from staging_events
+    where user_id in (select user_id from touched_users)
+),
+
+changes as (
+    select
+        user_id,
+        ts,
+        start_time,
+        level,
+        row_number() over (
+            partition by user_id, ts
+            order by session_id desc, item_in_session desc, level desc
+        ) as position
+    from events
+    where level_before is null or level_before <> level
+),
+
+moments as (
+    select
+        user_id,
+        ts,
+        start_time,
+        level,
+        lag(level) over (partition by user_id order by ts) as level_before
+    from changes
+    where position = 1
+),
+
+versions as (
+    select
+        user_id,
+        ts,
+        level,
+        start_time as valid_from,
+        lead(start_time) over (partition by user_id order by ts) as valid_to
+    from moments
+    where level_before is null or level_before <> level
+),
+
+named as (
+    select
+        user_id,
+        first_name,
+        last_name,
+        gender,
+        row_number() over (
+            partition by user_id
+            order by
+                ts desc,
+                session_id desc,
+                item_in_session desc,
+                coalesce(first_name, ''),
+                coalesce(last_name, ''),
+                coalesce(gender, '')
+        ) as position
+    from events
+    where first_name is not null or last_name is not null
+)
+
+select
+    {{ stable_key(["cast(versions.ts as varchar)", "versions.level", "versions.user_id"]) }}
+        as user_key,
+    versions.user_id,
+    named.first_name,
+    named.last_name,
+    named.gender,
+    versions.level,
+    versions.valid_from,
+    versions.valid_to,
+    versions.valid_to is null as is_current
+from versions
+left join named on versions.user_id = named.user_id and named.position = 1

@@ -1,0 +1,54 @@
+{# What the statements share, the same on every engine. #}
+
+{#- The hour of a timestamp as an integer, YYYYMMDDHH: the key of `time`. -#}
+{% macro hour_key(at) -%}
+(cast(extract(year from {{ at }}) as integer) * 1000000
+        + cast(extract(month from {{ at }}) as integer) * 10000
+        + cast(extract(day from {{ at }}) as integer) * 100
+        + cast(extract(hour from {{ at }}) as integer))
+{%- endmacro %}
+
+{#- A key that depends on nothing but the row's own values; numbers come first, so that
+    no two different rows are spelled alike. The parts must be text. -#}
+{% macro stable_key(parts) -%}
+md5({{ parts | join(" || '|' || ") }})
+{%- endmacro %}
+
+{#- The key of a play: everything that the row takes from its event, and the length that its
+    match depends on. Two events that are equal in all of it are one event, delivered twice. -#}
+{% macro songplay_key() -%}
+{{ stable_key([
+    "cast(ts as varchar)",
+    "cast(session_id as varchar)",
+    "cast(item_in_session as varchar)",
+    "coalesce(user_id, '')",
+    "coalesce(trim(song), '')",
+    "coalesce(trim(artist), '')",
+    "coalesce(cast(cast(floor(least(abs(length), 1e9) * 1e5) as bigint) as varchar), '')",
+    "coalesce(location, '')",
+    "coalesce(user_agent, '')",
+]) }}
+{%- endmacro %}
+
+{#- A relation `number` of the whole numbers from `first` to `last`. -#}
+{% macro numbers(first, last) -%}
+select cast({{ first }} as integer) as number
+    {%- for number in range(first + 1, last + 1) %} union all select {{ number }}{% endfor %}
+{%- endmacro %}
+
+{#- The recursive CTE `days`, one row for each day from the first to the last event (UTC), so that
+    a day without plays is a zero and not a gap. -#}
+{% macro days() -%}
+bounds as (
+    select
+        cast(min(start_time) as date) as first_day,
+        cast(max(start_time) as date) as last_day
+    from staging_events
+),
+
+days(day) as (
+    select first_day as day from bounds where first_day is not null
+    union all
+    select cast(day + 1 as date) as day from days where day < (select last_day from bounds)
+)
+{%- endmacro %}

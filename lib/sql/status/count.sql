@@ -1,0 +1,2 @@
+-- Rows of one table.
+select count(*) as row_count from {{ table }}

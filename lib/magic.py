@@ -1,0 +1,125 @@
+"""`%%sql` (ipython-sql) on the open warehouse: results as DataFrames, errors that stop."""
+
+from __future__ import annotations
+
+from lib import UserError, warehouse
+from lib.config import Settings, load
+from lib.warehouse import Warehouse
+
+LIMIT = 20
+
+
+class SqlError(UserError):
+    """A statement in a `%%sql` cell that the warehouse refused."""
+
+
+def start(config: str = "", read_only: bool = False, **overrides) -> tuple[Settings, Warehouse]:
+    """Open the warehouse of a notebook, with `%%sql` on it, and say which one it is.
+
+    `config`, `overrides`: as of `lib.config.load`. `read_only`: as of `lib.warehouse.connect`.
+    """
+    settings = load(config, **overrides)
+    opened = warehouse.connect(settings, read_only)
+    activate(opened)
+    print(opened)
+    return settings, opened
+
+
+def activate(warehouse: Warehouse, limit: int = LIMIT) -> None:
+    """Let `%%sql` cells of the running notebook work on `warehouse`.
+
+    `limit`: the rows of a DataFrame that are displayed; all of them are in the result.
+    """
+    import pandas as pd
+    from IPython import get_ipython
+    from sql.connection import Connection
+    from sql.magic import SqlMagic
+    from sql.run import ResultSet
+
+    shell = get_ipython()
+    magic = SqlMagic(shell)
+    magic.autopandas, magic.displaycon, magic.feedback = True, False, False
+    shell.register_magics(magic)
+    ResultSet.DataFrame = _as_frame
+    Connection.connections.clear()
+    Connection.current = connection = _connection(warehouse)
+    warehouse.closing.callback(_disconnect, connection)
+    formatters = shell.display_formatter.formatters
+    formatters["text/html"].for_type(pd.DataFrame, lambda frame: as_html(frame, limit))
+    formatters["text/plain"].for_type(
+        pd.DataFrame, lambda frame, p, _: p.text(as_text(frame, limit))
+    )
+
+
+def _connection(warehouse: Warehouse):
+    """Return ipython-sql's connection to the database that `warehouse` has open.
+
+    A refused statement raises SqlError, which ipython-sql lets pass; what SQLAlchemy raises it
+    prints, and goes on.
+    """
+    from sql.connection import Connection
+    from sqlalchemy import event
+
+    connection = Connection(warehouse.url, creator=warehouse.cursor)
+
+    @event.listens_for(connection.internal_connection.engine, "handle_error")
+    def stop(context):
+        raise SqlError(str(context.original_exception)) from None
+
+    return connection
+
+
+class _Closed:
+    """Stands where ipython-sql's connection was once the warehouse is closed."""
+
+    name = dialect = "closed"
+
+    def __init__(self):
+        self.internal_connection = self
+
+    def rollback(self) -> None:
+        """Do nothing: there is no transaction."""
+
+    def execute(self, *_):
+        """Refuse any statement."""
+        raise SqlError("The warehouse is closed; run this notebook again from the top.")
+
+
+def _disconnect(connection) -> None:
+    from sql.connection import Connection
+
+    connection.internal_connection.close()
+    connection.internal_connection.engine.dispose()
+    if Connection.current is connection:
+        Connection.current = _Closed()
+
+
+def _as_frame(result):
+    """Return the DataFrame of an ipython-sql result; its own loses an empty one's columns."""
+    import pandas as pd
+
+    columns = getattr(result, "keys", None)
+    return None if columns is None else pd.DataFrame(list(result), columns=list(columns))
+
+
+def as_html(frame, limit: int = LIMIT) -> str:
+    """Return the first `limit` rows of a DataFrame as an HTML table, and how many there are."""
+    table = frame.head(limit).to_html(index=_index_speaks(frame), border=0, na_rep="")
+    return f"{table}\n<p>{_cap(frame, limit)}</p>" if len(frame) > limit else table
+
+
+def as_text(frame, limit: int = LIMIT) -> str:
+    """Return the first `limit` rows of a DataFrame as text, and how many there are."""
+    table = frame.head(limit).to_string(index=_index_speaks(frame), na_rep="")
+    return f"{table}\n{_cap(frame, limit)}" if len(frame) > limit else table
+
+
+def _cap(frame, limit: int) -> str:
+    return f"showing {limit:,} of {len(frame):,}"
+
+
+def _index_speaks(frame) -> bool:
+    """Tell whether the index holds more than the rows' numbers."""
+    import pandas as pd
+
+    return not isinstance(frame.index, pd.RangeIndex)

@@ -1,0 +1,71 @@
+"""What is created and removed, and what is never touched."""
+
+import duckdb
+import pytest
+
+from lib import config, provision, source, warehouse
+
+
+@pytest.fixture
+def settings(tmp_path):
+    for name in ("logs", "songs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.json").write_text("{}")
+    places = {"log_data": str(tmp_path / "logs"), "song_data": str(tmp_path / "songs")}
+    return config.load(environ={}, database=str(tmp_path / "new" / "own.duckdb"), **places)
+
+
+def actions(plan: provision.Plan) -> list[tuple[str, str]]:
+    return [(step.resource, step.action) for step in plan.steps]
+
+
+def test_creation_is_planned_then_done_then_nothing_is_left_to_do(settings):
+    plan = provision.creation(settings)
+    assert actions(plan) == [("database", "create"), ("data", "keep")]
+    assert not settings.database.exists(), "a plan changes nothing"
+    plan.apply()
+    assert settings.database.exists()
+    again = provision.creation(settings)
+    assert (actions(again)[0], again.apply()) == (("database", "keep"), "Nothing to do.")
+
+
+def test_a_missing_data_folder_is_said_before_anything_is_made(settings, tmp_path):
+    (tmp_path / "logs" / "one.json").unlink()
+    with pytest.raises(source.SourceError, match="holds no JSON file"):
+        provision.creation(settings)
+    assert not settings.database.exists()
+
+
+def test_removal_deletes_the_database_and_leaves_the_data(settings, tmp_path):
+    provision.creation(settings).apply()
+    plan = provision.removal(settings)
+    assert actions(plan) == [("database", "delete"), ("data", "keep")]
+    assert settings.database.exists(), "a plan changes nothing"
+    plan.apply()
+    assert not settings.database.exists()
+    assert (tmp_path / "logs" / "one.json").exists()
+    assert provision.removal(settings).how_to_confirm == "There is nothing to remove."
+
+
+def test_a_database_with_tables_of_others_is_not_removed(settings):
+    settings.database.parent.mkdir()
+    with duckdb.connect(str(settings.database)) as other:
+        other.execute("create table payroll (id integer)")
+    with pytest.raises(provision.ProvisionError, match=r"did not make \(payroll\)"):
+        provision.removal(settings)
+    assert settings.database.exists()
+
+
+def test_a_file_that_is_no_database_is_neither_used_nor_removed(settings):
+    settings.database.parent.mkdir()
+    settings.database.write_text("my notes " * 1000)
+    for plan in (provision.creation, provision.removal):
+        with pytest.raises(warehouse.WarehouseError, match="is not a DuckDB database"):
+            plan(settings)
+    assert settings.database.read_text().startswith("my notes")
+
+
+def test_the_target_redshift_is_refused_in_this_version(tmp_path):
+    settings = config.load(environ={}, target="redshift")
+    with pytest.raises(provision.ProvisionError, match="can't be used in this version"):
+        provision.creation(settings)

@@ -6,7 +6,8 @@ from lib import UserError, warehouse
 from lib.config import Settings, load
 from lib.warehouse import Warehouse
 
-LIMIT = 20
+LIMIT = 20  # rows
+WIDEST = 200  # characters of one cell
 
 
 class SqlError(UserError):
@@ -104,7 +105,10 @@ def _as_frame(result):
 
 def as_html(frame, limit: int = LIMIT) -> str:
     """Return the first `limit` rows of a DataFrame as an HTML table, and how many there are."""
-    table = frame.head(limit).to_html(index=_index_speaks(frame), border=0, na_rep="")
+    import pandas as pd
+
+    with pd.option_context("display.max_colwidth", WIDEST):
+        table = frame.head(limit).to_html(index=_index_speaks(frame), border=0, na_rep="")
     return f"{table}\n<p>{_cap(frame, limit)}</p>" if len(frame) > limit else table
 
 

@@ -35,12 +35,12 @@ class Plan:
 
     steps: tuple[Step, ...]
 
-    def frame(self):
-        """Return one row a step: resource, name, state, action, cost."""
-        import pandas as pd
-
-        rows = [(step.resource, step.name, step.state, step.action, "free") for step in self.steps]
-        return pd.DataFrame(rows, columns=["resource", "name", "state", "action", "cost"])
+    def __str__(self) -> str:
+        rows = [(step.action, step.resource, step.name, step.state, "free") for step in self.steps]
+        table = [("action", "resource", "name", "state", "cost"), *rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+        return "\n".join(lines)
 
     @property
     def pending(self) -> tuple[Step, ...]:
@@ -73,7 +73,7 @@ def creation(settings: Settings) -> Plan:
     is something else.
     """
     _require_local(settings)
-    return Plan((_create_database(settings), _create_data(settings)))
+    return Plan((_create_database(settings), *_create_data(settings)))
 
 
 def removal(settings: Settings) -> Plan:
@@ -82,7 +82,7 @@ def removal(settings: Settings) -> Plan:
     Raises ProvisionError when the file holds something that this project did not make.
     """
     _require_local(settings)
-    return Plan((_remove_database(settings), _remove_data(settings)))
+    return Plan((_remove_database(settings), *_remove_data(settings)))
 
 
 def _require_local(settings: Settings) -> None:
@@ -110,20 +110,21 @@ def _make_database(settings: Settings) -> None:
     warehouse.connect(settings, create=True).close()
 
 
-def _create_data(settings: Settings) -> Step:
+def _create_data(settings: Settings) -> tuple[Step, ...]:
     if not settings.uses_sample:
         for place in (settings.log_data, settings.song_data):
             source.listing(place)  # a wrong folder is said now, before anything is made
-        return Step("data", f"{settings.log_data}, {settings.song_data}", "yours", "keep")
+        return _own_data(settings)
     folder = _sample_folder()
-    made = (folder / "sample.json").exists()
-    return Step(
-        "sample data",
-        warehouse.shown(folder),
-        "exists" if made else "missing",
-        "keep" if made else "create",
-        None if made else lambda: _sample().make(folder),
-    )
+    if (folder / "sample.json").exists():
+        return (Step("sample data", warehouse.shown(folder), "exists", "keep"),)
+    name = warehouse.shown(folder)
+    return (Step("sample data", name, "missing", "create", lambda: _sample().make(folder)),)
+
+
+def _own_data(settings: Settings) -> tuple[Step, ...]:
+    named = {"event logs": settings.log_data, "song metadata": settings.song_data}
+    return tuple(Step(resource, place, "yours", "keep") for resource, place in named.items())
 
 
 def _sample_folder() -> Path:
@@ -157,16 +158,11 @@ def _delete(file: Path) -> None:
     file.with_name(file.name + ".wal").unlink(missing_ok=True)
 
 
-def _remove_data(settings: Settings) -> Step:
+def _remove_data(settings: Settings) -> tuple[Step, ...]:
     if not settings.uses_sample:
-        return Step("data", f"{settings.log_data}, {settings.song_data}", "yours", "keep")
+        return _own_data(settings)
     folder = _sample_folder()
     if not folder.exists():
-        return Step("sample data", warehouse.shown(folder), "missing", "none")
-    return Step(
-        "sample data",
-        warehouse.shown(folder),
-        "exists",
-        "delete",
-        lambda: _sample().remove(folder),
-    )
+        return (Step("sample data", warehouse.shown(folder), "missing", "none"),)
+    name = warehouse.shown(folder)
+    return (Step("sample data", name, "exists", "delete", lambda: _sample().remove(folder)),)

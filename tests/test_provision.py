@@ -19,9 +19,14 @@ def actions(plan: provision.Plan) -> list[tuple[str, str]]:
     return [(step.resource, step.action) for step in plan.steps]
 
 
-def test_creation_is_planned_then_done_then_nothing_is_left_to_do(settings):
+def test_creation_is_planned_then_done_then_nothing_is_left_to_do(settings, tmp_path):
     plan = provision.creation(settings)
-    assert actions(plan) == [("database", "create"), ("data", "keep")]
+    assert actions(plan) == [
+        ("database", "create"),
+        ("event logs", "keep"),
+        ("song metadata", "keep"),
+    ]
+    assert str(tmp_path / "logs") in str(plan), "paths are shown whole"
     assert not settings.database.exists(), "a plan changes nothing"
     plan.apply()
     assert settings.database.exists()
@@ -39,7 +44,11 @@ def test_a_missing_data_folder_is_said_before_anything_is_made(settings, tmp_pat
 def test_removal_deletes_the_database_and_leaves_the_data(settings, tmp_path):
     provision.creation(settings).apply()
     plan = provision.removal(settings)
-    assert actions(plan) == [("database", "delete"), ("data", "keep")]
+    assert actions(plan) == [
+        ("database", "delete"),
+        ("event logs", "keep"),
+        ("song metadata", "keep"),
+    ]
     assert settings.database.exists(), "a plan changes nothing"
     plan.apply()
     assert not settings.database.exists()

@@ -1,0 +1,339 @@
+"""Run the notebooks headless: `python -m lib.run`, one process, a fresh kernel each.
+
+Each run leaves a folder runs/<utc>-<target>/ with the executed notebooks, report.html, charts/ and
+journal.json, and a link runs/latest to it. Exit code 0 only when every cell ran, 1 when a notebook
+failed, 2 for a wrong option or setting, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lib import ROOT, UserError, config
+
+NOTEBOOKS = ("01_provision", "02_schema", "03_load", "04_analyse", "05_teardown")
+FOLDER = ROOT / "notebooks"
+PLACES = ("config", "database", "log_data", "song_data")
+TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class UsageError(UserError):
+    """An option or parameter that can't be used."""
+
+
+class NotebookFailed(UserError):
+    """A notebook that did not run to its end."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that answers a mistake in one sentence, with a suggestion."""
+
+    def error(self, message: str):
+        """Exit with code 2 and the sentence."""
+        if message.startswith("unrecognized arguments: -"):
+            word = message.split()[2]
+            options = [name for name in self._option_string_actions if name.startswith("--")]
+            message = f"There is no option {word}; {config.suggestion(word, options)}"
+        self.exit(2, f"{message}\n")
+
+
+def parser() -> Parser:
+    """Return the command line's parser."""
+    command = Parser(
+        prog="python -m lib.run", description="Run the five notebooks headless.", allow_abbrev=False
+    )
+    add = command.add_argument
+    add("--target", help="the warehouse: local (default) or redshift")
+    add("--config", metavar="FILE", help="configuration file (default: dwh.cfg)")
+    add("--log-data", metavar="FOLDER", help="event logs (default: the sample)")
+    add("--song-data", metavar="FOLDER", help="song metadata (default: the sample)")
+    add("--database", metavar="FILE", help="DuckDB file")
+    add("--runs", default="runs", metavar="FOLDER", help="where runs are kept (default: runs)")
+    add("--from", dest="first", metavar="NN", help="start with this notebook, such as 03")
+    add("--only", metavar="NN", help="run this notebook alone")
+    add("--name", help="name of the run's folder (default: time and target)")
+    add("--yes", action="store_true", help="confirm what costs money or deletes (redshift)")
+    add("--keep", action="store_true", help="leave the cluster running (redshift)")
+    add("--teardown", action="store_true", help="remove the warehouse at the end (local)")
+    set_parameter = {"dest": "parameters", "nargs": 2, "action": "append", "default": []}
+    names = {"metavar": ("NAME", "VALUE"), "help": "set a notebook's parameter; repeatable"}
+    add("-p", "--parameter", **set_parameter, **names)
+    return command
+
+
+def selected(first: str | None, only: str | None) -> tuple[str, ...]:
+    """Return the names of the notebooks to run. `first`, `only`: a number or a name."""
+    if first and only:
+        raise UsageError("--from and --only exclude each other; give one of them.")
+    if not (word := first or only):
+        return NOTEBOOKS
+    number = word.split("_")[0].zfill(2)
+    for position, name in enumerate(NOTEBOOKS):
+        if name == word or (word.isdigit() and name.startswith(number)):
+            return NOTEBOOKS[position:] if first else (name,)
+    raise UsageError(f"There is no notebook {word}; {config.suggestion(word, NOTEBOOKS)}")
+
+
+def declared(notebook: str) -> dict[str, str]:
+    """Return the parameters that a notebook declares: name to type."""
+    import papermill
+
+    found = papermill.inspect_notebook(str(FOLDER / f"{notebook}.ipynb"))
+    return {name: about["inferred_type_name"] for name, about in found.items()}
+
+
+def converted(name: str, text: str, kind: str):
+    """Return the text of a `-p` option as the parameter's declared type."""
+    kinds = {"int": int, "float": float, "bool": lambda word: TRUTH[word.lower()]}
+    try:
+        return kinds.get(kind, str)(text)
+    except (ValueError, KeyError):
+        expected = {"int": "a whole number", "float": "a number", "bool": "true or false"}[kind]
+        raise UsageError(f"The parameter {name} must be {expected}, not {text!r}.") from None
+
+
+def parameters_for(arguments, settings: config.Settings, folder: Path) -> dict[str, dict]:
+    """Return each selected notebook's parameters. Raises UsageError for one that none declares."""
+    known = {name: declared(name) for name in selected(arguments.first, arguments.only)}
+    types = {parameter: kind for kinds in known.values() for parameter, kind in kinds.items()}
+    local = settings.dwh.target == "local"
+    given = {"target": settings.dwh.target, "out": str(folder)}
+    given |= {place: getattr(arguments, place) or "" for place in PLACES}
+    for name, text in arguments.parameters:
+        if name not in types:
+            raise UsageError(
+                f"No notebook has a parameter {name}; {config.suggestion(name, types)}"
+            )
+        given[name] = converted(name, text, types[name])
+    confirmed = {
+        "01_provision": arguments.yes,
+        "05_teardown": arguments.teardown if local else arguments.yes and not arguments.keep,
+    }
+    return {
+        notebook: {
+            name: value
+            for name, value in ({"confirm": confirmed.get(notebook, False)} | given).items()
+            if name in kinds
+        }
+        for notebook, kinds in known.items()
+    }
+
+
+@dataclass
+class Run:
+    """One run: its folder, each notebook's parameters, and the journal of what happened."""
+
+    folder: Path
+    parameters: dict[str, dict]
+    journal: dict = field(default_factory=dict)
+
+    def execute(self) -> None:
+        """Run the notebooks in order; raise NotebookFailed at the first that fails."""
+        self.journal |= {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "status": "running",
+            "parameters": self.parameters,
+            "notebooks": [{"name": name, "status": "pending"} for name in self.parameters],
+        }
+        try:
+            for entry in self.journal["notebooks"]:
+                self._execute_one(entry)
+            self.journal["status"] = "completed"
+        except BaseException:
+            self.journal["status"] = "failed"
+            raise
+        finally:
+            self._write_journal()
+
+    def _execute_one(self, entry: dict) -> None:
+        name, began = entry["name"], time.perf_counter()
+        progress = Progress(name)
+        entry["status"] = "running"
+        self._write_journal()
+        try:
+            run_notebook(name, self.folder, self.parameters[name], progress)
+            if name == "04_analyse":
+                self._write_report(name)
+            entry["status"] = "completed"
+        except BaseException as error:
+            entry |= {"status": "failed", "heading": progress.heading}
+            entry["error"] = str(error) or type(error).__name__
+            raise
+        finally:
+            entry["seconds"] = round(time.perf_counter() - began, 2)
+            progress.done(entry["status"], entry["seconds"])
+
+    def _write_report(self, name: str) -> None:
+        from lib import report
+
+        report.write(self.folder / f"{name}.ipynb", self.folder / "report.html", "Sparkify")
+
+    def _write_journal(self) -> None:
+        unfinished = self.folder / "journal.json.part"
+        unfinished.write_text(json.dumps(self.journal, indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, self.folder / "journal.json")
+
+    def summary(self) -> str:
+        """Return what a person wants to know at the end: rows, coverage, seconds, the report."""
+        lines = [""]
+        if (loaded := self.folder / "load.json").exists():
+            load = json.loads(loaded.read_text(encoding="utf-8"))
+            lines += [f"{table:<16}{rows:>14,} rows" for table, rows in load["rows"].items()]
+            matched = f"{load['matched']:,} of {load['plays']:,} plays"
+            lines += [f"{'coverage':<16}{load['coverage']:>14.1%} ({matched} are matched)", ""]
+        for entry in self.journal["notebooks"]:
+            lines.append(f"{entry['name']:<16}{entry['seconds']:>14.1f} s")
+        if (self.folder / "report.html").exists():
+            latest = self.folder.parent / "latest"
+            folder = latest if latest.exists() else self.folder
+            lines += ["", f"report: {_short(folder / 'report.html')}"]
+        return "\n".join(lines)
+
+
+class Progress:
+    """Shows the running notebook's step: in place on a terminal, else a line a step."""
+
+    def __init__(self, name: str):
+        self.name, self.heading, self._in_place = name, "", sys.stdout.isatty()
+
+    def step(self, cell, **_) -> None:
+        """Note the heading of a cell that is about to run (a hook of nbclient)."""
+        headings = [line for line in cell.source.splitlines() if line.startswith("#")]
+        if cell.cell_type == "markdown" and headings:
+            self.heading = headings[0].lstrip("# ")
+            line = f"{self.name:<14}{self.heading}"[:78] + " …"
+            print(f"\r\033[K{line}" if self._in_place else line, **self._ending())
+
+    def done(self, status: str, seconds: float) -> None:
+        """Show how the notebook ended."""
+        clear = "\r\033[K" if self._in_place else ""
+        print(f"{clear}{self.name:<14}{status} in {seconds:.1f} s", flush=True)
+
+    def _ending(self) -> dict:
+        return {"end": "" if self._in_place else "\n", "flush": True}
+
+
+def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress) -> None:
+    """Execute one notebook into `folder`. Raises NotebookFailed unless every cell ran."""
+    import papermill
+    from nbclient.exceptions import CellControlSignal, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    executed = folder / f"{name}.ipynb"
+    try:
+        papermill.execute_notebook(
+            str(FOLDER / f"{name}.ipynb"),
+            str(executed),
+            parameters,
+            cwd=str(ROOT),
+            progress_bar=False,
+            on_cell_start=progress.step,
+            # The kernel listens on loopback; without this it warns of that at every start.
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        )
+        reason = unfinished(executed)
+    except PapermillExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}"
+    except (CellControlSignal, DeadKernelError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    if reason:
+        raise NotebookFailed(f"{name} failed at “{progress.heading}”:\n{reason}")
+
+
+def unfinished(executed: Path) -> str | int:
+    """Return why a notebook is not finished, else 0. Papermill's own status is not asked: after a
+    timeout it says that every cell was completed."""
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code" and cell["source"]]
+    left = sum(cell["execution_count"] is None for cell in code)
+    return left and f"{left} of {len(code)} cells did not run; a cell ended the notebook early"
+
+
+def new_folder(runs: Path, name: str) -> Path:
+    """Make the run's folder, and let runs/latest lead to it."""
+    folder = runs / name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(f"{_short(folder)} exists; choose another --name.") from None
+    except OSError as error:
+        raise UsageError(
+            f"{folder} can't be made: {error.strerror}; choose other --runs."
+        ) from None
+    link = runs / f".latest-{os.getpid()}"
+    try:
+        link.symlink_to(folder.name, target_is_directory=True)
+        os.replace(link, runs / "latest")
+    except OSError:  # no links here, or a folder of that name: the run goes on without
+        link.unlink(missing_ok=True)
+    return folder
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _absolute(place: str | None) -> str | None:
+    """Return a path given on the command line as seen from where it was typed."""
+    return os.path.abspath(os.path.expanduser(place)) if place and "://" not in place else place
+
+
+def prepared(arguments) -> Run:
+    """Return the run that the command line asks for, everything checked before a kernel starts."""
+    for name, value in arguments.parameters:
+        if name in ("target", *PLACES):
+            setattr(arguments, name, value)
+    for place in PLACES:
+        setattr(arguments, place, _absolute(getattr(arguments, place)))
+    arguments.parameters = [pair for pair in arguments.parameters if pair[0] not in PLACES]
+    places = {place: getattr(arguments, place) for place in PLACES if place != "config"}
+    settings = config.load(arguments.config or "", target=arguments.target, **places)
+    selected(arguments.first, arguments.only)
+    name = arguments.name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{settings.dwh.target}"
+    if Path(name).name != name:
+        raise UsageError(f"--name is the name of a folder, not a path: {name!r}.")
+    runs = Path(os.path.abspath(os.path.expanduser(arguments.runs)))
+    parameters = parameters_for(arguments, settings, runs / name)
+    return Run(new_folder(runs, name), parameters)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line asks for; return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        run = prepared(parser().parse_args(words))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        run.execute()
+    except UserError as error:
+        print(f"\n{error}\n\n{_remedy(run, words)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. {_remedy(run, words)}", file=sys.stderr)
+        return 130
+    print(run.summary())
+    return 0
+
+
+def _remedy(run: Run, words: list[str]) -> str:
+    failed = next(entry for entry in run.journal["notebooks"] if entry["status"] != "completed")
+    return (
+        f"The executed notebook is {_short(run.folder / failed['name'])}.ipynb; when the cause is "
+        f"mended, go on with --from {failed['name'][:2]} and the same options."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

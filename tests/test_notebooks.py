@@ -1,0 +1,151 @@
+"""The notebooks as they are committed, and each one alone under plain papermill."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lib import ROOT, sample
+from lib.run import NOTEBOOKS
+
+FILES = [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
+each = pytest.mark.parametrize("file", FILES, ids=NOTEBOOKS)
+
+
+def cells(file: Path, kind: str = "code") -> list:
+    return [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == kind]
+
+
+def test_there_are_five_in_order():
+    assert sorted((ROOT / "notebooks").glob("*.ipynb")) == FILES
+
+
+@each
+def test_is_committed_without_outputs(file):
+    for cell in cells(file):
+        assert (cell.outputs, cell.execution_count) == ([], None)
+
+
+@each
+def test_opens_with_what_it_does_needs_and_costs(file):
+    first = nbformat.read(file, as_version=4).cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    assert "need" in first.source
+    assert "cost" in first.source
+
+
+@each
+def test_says_what_each_parameter_is(file):
+    (parameters,) = [c for c in cells(file) if "parameters" in c.metadata.get("tags", [])]
+    for line in parameters.source.splitlines():
+        assert re.fullmatch(r"[a-z_]+: (str|bool|int|float) = \S+  # \S.{10,}", line), line
+
+
+@each
+def test_holds_no_function_and_no_long_cell(file):
+    for cell in cells(file):
+        assert not re.search(r"^\s*(def|class|lambda) ", cell.source, re.MULTILINE)
+        assert len(cell.source.splitlines()) <= 12
+        assert "sys.path" not in cell.source
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> dict[str, str]:
+    """Small data, and the parameters that lead to it and to a database of its own."""
+    folder = tmp_path_factory.mktemp("world")
+    sample.make(folder / "data", scale=0.05, songs=40)
+    return {
+        "database": str(folder / "small.duckdb"),
+        "log_data": str(folder / "data" / "log_data"),
+        "song_data": str(folder / "data" / "song_data"),
+        "out": str(folder / "out"),
+    }
+
+
+def papermill(name: str, world: dict, *more: str) -> tuple[subprocess.CompletedProcess, list]:
+    """Run one notebook with plain papermill from the repository's root; return its outputs too."""
+    declared = next(c for c in cells(ROOT / "notebooks" / f"{name}.ipynb"))
+    executed = Path(world["out"]) / f"{name}.ipynb"
+    executed.parent.mkdir(exist_ok=True)
+    words = [sys.executable, "-m", "papermill", f"notebooks/{name}.ipynb", str(executed)]
+    for parameter, value in world.items():
+        if f"{parameter}: " in declared.source:
+            words += ["-p", parameter, value]
+    done = subprocess.run([*words, *more], cwd=ROOT, capture_output=True, text=True, check=False)
+    outputs = [o for cell in cells(executed) for o in cell.outputs]
+    return done, outputs
+
+
+def test_each_runs_alone_under_plain_papermill_and_leaves_the_database_to_the_next(world):
+    for name in NOTEBOOKS:
+        done, _ = papermill(name, world)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+    assert Path(world["database"]).exists()
+
+
+def test_finds_lib_whatever_folder_the_kernel_starts_in(world, tmp_path):
+    done, _ = papermill("01_provision", world, "--cwd", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_notebook_is_a_manual_of_the_parameters():
+    words = [sys.executable, "-m", "papermill", "--help-notebook", "notebooks/03_load.ipynb"]
+    shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in ("target", "config", "database", "log_data", "song_data", "out"):
+        assert re.search(rf"{name}: str", shown), shown
+
+
+def test_load_shows_rows_a_capped_table_and_the_audits(world, tmp_path):
+    fresh = world | {"database": str(tmp_path / "fresh.duckdb"), "out": str(tmp_path / "out")}
+    for name in NOTEBOOKS[:2]:
+        papermill(name, fresh)
+    _, outputs = papermill("03_load", fresh)
+    text = "".join(output.get("text", "") for output in outputs)
+    rows = json.loads((tmp_path / "out" / "load.json").read_text())["rows"]
+    assert "audits passed" in text
+    tables = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+    assert f"showing 20 of {rows['songplays']:,}" in tables
+
+
+def test_teardown_deletes_only_when_confirmed(world, tmp_path):
+    own = world | {"database": str(tmp_path / "own.duckdb"), "out": str(tmp_path)}
+    papermill("01_provision", own)
+    _, outputs = papermill("05_teardown", own)
+    assert "Nothing was removed" in "".join(output.get("text", "") for output in outputs)
+    assert Path(own["database"]).exists()
+    papermill("05_teardown", own, "-p", "confirm", "True")
+    assert not Path(own["database"]).exists()
+    assert Path(own["log_data"]).exists(), "data of one's own is never touched"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value", "sentence"),
+    [
+        ("01_provision", "log_data", "/no/such/folder", "There is no folder /no/such/folder"),
+        ("02_schema", "database", "/no/such/file.duckdb", "run 01_provision first"),
+        ("03_load", "target", "redshfit", "did you mean redshift?"),
+        ("04_analyse", "config", "/no/such.cfg", "There is no configuration file /no/such.cfg"),
+    ],
+)
+def test_a_wrong_parameter_gets_one_sentence_and_a_failure(
+    world, tmp_path, name, parameter, value, sentence
+):
+    done, outputs = papermill(name, world | {"out": str(tmp_path)}, "-p", parameter, value)
+    assert done.returncode != 0
+    (error,) = [output for output in outputs if output.output_type == "error"]
+    assert sentence in error.evalue
+    assert len(error.traceback) == 1, "the sentence alone, no stack"
+
+
+def test_analysis_of_an_empty_warehouse_says_to_load_first(world, tmp_path):
+    empty = world | {"database": str(tmp_path / "empty.duckdb"), "out": str(tmp_path)}
+    for name in NOTEBOOKS[:2]:
+        papermill(name, empty)
+    done, outputs = papermill("04_analyse", empty)
+    assert done.returncode != 0
+    assert "run 03_load first" in next(o for o in outputs if o.output_type == "error").evalue

@@ -1,0 +1,186 @@
+"""The runner: what it leaves behind, how it fails, how it goes on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lib import ROOT, config, run, sample, warehouse
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "small"
+    sample.make(folder, scale=0.05, songs=40)
+    return folder
+
+
+@pytest.fixture
+def options(data, tmp_path) -> list[str]:
+    """Options that keep a run within `tmp_path`."""
+    own = shutil.copytree(data, tmp_path / "data")
+    places = {"--log-data": own / "log_data", "--song-data": own / "song_data"}
+    places |= {"--database": tmp_path / "small.duckdb", "--runs": tmp_path / "runs"}
+    return [str(word) for pair in places.items() for word in pair]
+
+
+def runner(*words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "lib.run", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def rows(tmp_path) -> dict[str, int]:
+    settings = config.load(environ={}, database=str(tmp_path / "small.duckdb"))
+    opened = warehouse.connect(settings, read_only=True)
+    counted = opened.row_counts()
+    opened.close()
+    return counted
+
+
+def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(options, tmp_path):
+    done = runner(*options, "--name", "first")
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = tmp_path / "runs" / "latest"
+    assert os.readlink(folder) == "first"
+    left = {path.name for path in folder.iterdir()}
+    notebooks = {f"{name}.ipynb" for name in run.NOTEBOOKS}
+    assert left == notebooks | {"report.html", "charts", "journal.json", "load.json"}
+    charts = {path.name for path in (folder / "charts").iterdir()}
+    assert {"coverage.png", "coverage.svg", "top_songs.png", "plays_by_hour.svg"} <= charts
+    journal = json.loads((folder / "journal.json").read_text())
+    assert [entry["status"] for entry in journal["notebooks"]] == ["completed"] * 5
+    assert journal["status"] == "completed"
+    for table, count in rows(tmp_path).items():
+        assert f"{table:<16}{count:>14,} rows" in done.stdout
+    assert "coverage" in done.stdout
+    assert f"report: {folder / 'report.html'}" in done.stdout
+
+
+def test_a_second_run_changes_nothing(options, tmp_path):
+    runner(*options)
+    before = rows(tmp_path)
+    done = runner(*options)
+    assert done.returncode == 0
+    assert rows(tmp_path) == before
+
+
+def test_a_failed_run_says_where_and_goes_on_from_there(options, tmp_path):
+    bad = tmp_path / "data" / "log_data" / "bad.json"
+    bad.write_text('{"ts": "yesterday"}\n')
+    done = runner(*options)
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()
+    assert said[0] == "03_load failed at “Load”:"
+    assert said[1].startswith(f"BadRecord: {bad}, line 1: ")
+    assert "--from 03" in done.stderr
+    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
+    states = [entry["status"] for entry in journal["notebooks"]]
+    assert states == ["completed", "completed", "failed", "pending", "pending"]
+    assert rows(tmp_path)["staging_events"] == 0
+    bad.unlink()
+    done = runner(*options, "--from", "03")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(tmp_path)["songplays"] > 0
+    ran = {path.name for path in (tmp_path / "runs" / "latest").glob("*.ipynb")}
+    assert ran == {"03_load.ipynb", "04_analyse.ipynb", "05_teardown.ipynb"}
+
+
+def test_teardown_removes_the_warehouse_and_never_the_data(options, tmp_path):
+    done = runner(*options, "--teardown")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "small.duckdb").exists()
+    assert (tmp_path / "data" / "log_data").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--databse", "x"], "There is no option --databse; did you mean --database?"),
+        (["--target", "redshfit"], "must be local or redshift, not 'redshfit'; did you mean"),
+        (["--only", "06"], "There is no notebook 06; known are 01_provision"),
+        (["--from", "03_laod"], "There is no notebook 03_laod; did you mean 03_load?"),
+        (["--from", "03", "--only", "04"], "--from and --only exclude each other"),
+        (["-p", "confrim", "yes"], "No notebook has a parameter confrim; did you mean confirm?"),
+        (["-p", "confirm", "perhaps"], "confirm must be true or false, not 'perhaps'"),
+        (["--log-data", "x"], "LOG_DATA is named and SONG_DATA is not"),
+        (["--config", "/no/such.cfg"], "There is no configuration file /no/such.cfg"),
+        (["--name", "a/b"], "--name is the name of a folder"),
+    ],
+)
+def test_a_wrong_option_gets_one_sentence_and_exit_code_2(words, sentence, tmp_path, capsys):
+    try:
+        code = run.main([*words, "--runs", str(tmp_path / "runs")])
+    except SystemExit as stop:  # argparse's own way out
+        code = stop.code
+    said = capsys.readouterr()
+    assert code == 2
+    assert sentence in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists(), "nothing is made for a wrong option"
+
+
+def test_an_existing_name_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    assert run.main(["--runs", str(tmp_path / "runs"), "--name", "mine"]) == 2
+    assert "exists; choose another --name" in capsys.readouterr().err
+
+
+@pytest.fixture
+def own_notebook(tmp_path, monkeypatch):
+    """Let the runner run one notebook of the test's own."""
+
+    def write(*sources: str) -> list[str]:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, tmp_path / "01_provision.ipynb")
+        monkeypatch.setattr(run, "FOLDER", tmp_path)
+        return ["--only", "01", "--runs", str(tmp_path / "runs")]
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        ("raise SystemExit(0)", "1 of 2 cells did not run"),
+        ("import os; os._exit(1)", "DeadKernelError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_is_no_success_unless_every_cell_ran(own_notebook, capsys, ending, said):
+    assert run.main(own_notebook(ending, "print('never')")) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_path, number, code):
+    command = [sys.executable, "-m", "lib.run", *options]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
+        for line in process.stdout:
+            if "The plan" in line:
+                break
+        time.sleep(0.2)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == code
+    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
+    assert journal["status"] == "failed"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # no process of the run is left
+
+
+def test_help_starts_without_jupyter():
+    words = [sys.executable, "-X", "importtime", "-m", "lib.run", "--help"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "papermill" not in done.stderr
+    assert "pandas" not in done.stderr
+    assert "--song-data" in done.stdout

@@ -1,0 +1,1 @@
+"""What is measured: `make bench` prints a table; every figure is a ratio of two things timed."""

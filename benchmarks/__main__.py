@@ -1,0 +1,147 @@
+"""Measure the run and the load against what they can't do without, in pairs.
+
+`python -m benchmarks [NAME …] [--pairs 5]`. The two sides alternate, so that a machine that slows
+down slows both; the median of the pairs' ratios is the figure, its range the spread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import nbformat
+
+from lib import config, load, sample, warehouse
+
+# What each notebook imports, and so the floor under its time.
+IMPORTS = {
+    "01_provision": "import duckdb, pandas",
+    "02_schema": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
+    "03_load": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
+    "04_analyse": "import duckdb, jinja2, matplotlib, pandas, sqlalchemy, sql.magic",
+    "05_teardown": "import duckdb, pandas",
+}
+FIVE_IMPORTS = """
+import sys, papermill
+from traitlets.config import Config
+quiet = Config({"KernelManager": {"transport_encryption": "auto"}})
+for path in sys.argv[1:]:
+    papermill.execute_notebook(path, path, progress_bar=False, config=quiet)
+"""
+Side = Callable[[], float]
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long `action` takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def run_against_imports(folder: Path) -> tuple[Side, Side]:
+    """The five notebooks on the sample ÷ five notebooks that only import the same libraries."""
+    paths = []
+    for name, source in IMPORTS.items():
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        paths.append(str(folder / f"{name}.ipynb"))
+        nbformat.write(notebook, paths[-1])
+    database, runs = folder / "run.duckdb", str(folder / "runs")
+    command = [sys.executable, "-m", "lib.run", "--database", str(database), "--runs", runs]
+    floor = [sys.executable, "-c", FIVE_IMPORTS, *paths]
+
+    def whole_run() -> float:
+        database.unlink(missing_ok=True)
+        name = f"run-{time.time_ns()}"
+        return seconds(lambda: _quiet([*command, "--name", name]))
+
+    return whole_run, lambda: seconds(lambda: _quiet(floor))
+
+
+def _quiet(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def small_files_against_glob(folder: Path) -> tuple[Side, Side]:
+    """A load with 14,000 one-object song files ÷ DuckDB's own `read_json` over the same files."""
+    data = folder / "small"
+    sample.make(data, songs=14_000)
+    places = {"log_data": str(data / "log_data"), "song_data": str(data / "song_data")}
+
+    def whole_load() -> float:
+        file = folder / f"{time.time_ns()}.duckdb"
+        settings = config.load(environ={}, database=str(file), **places)
+        opened = warehouse.connect(settings, create=True)
+        opened.create_schema()
+        took = seconds(lambda: load.load(opened, settings))
+        opened.close()
+        file.unlink()
+        return took
+
+    def glob() -> float:
+        file = folder / f"{time.time_ns()}.duckdb"
+        opened = duckdb.connect(str(file), config={"preserve_insertion_order": False})
+        query = "create table songs as select * from read_json(?)"
+        took = seconds(lambda: opened.execute(query, [f"{places['song_data']}/**/*.json"]))
+        opened.close()
+        file.unlink()
+        return took
+
+    return whole_load, glob
+
+
+BENCHMARKS = {"run": run_against_imports, "small-files": small_files_against_glob}
+
+
+def measured(name: str, pairs: int) -> dict:
+    """Return one benchmark's figures: seconds of both sides, ratio of each pair."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = BENCHMARKS[name](Path(folder))
+        ours(), theirs()  # warm the file cache
+        timed = [(ours(), theirs()) for _ in range(pairs)]
+    ratios = [mine / other for mine, other in timed]
+    return {
+        "benchmark": name,
+        "what": BENCHMARKS[name].__doc__,
+        "seconds": statistics.median(mine for mine, _ in timed),
+        "against": statistics.median(other for _, other in timed),
+        "ratio": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+        "pairs": pairs,
+    }
+
+
+def main() -> None:
+    """Measure, print a table, keep it as JSON."""
+    command = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    command.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    command.add_argument("--pairs", type=int, default=5)
+    arguments = command.parse_args()
+    for name in arguments.names:
+        if name not in BENCHMARKS:
+            command.error(f"There is no benchmark {name}; {config.suggestion(name, BENCHMARKS)}")
+    results = []
+    print(f"{'':14}{'seconds':>9}{'against':>9}{'ratio':>8}   spread")
+    for name in arguments.names or BENCHMARKS:
+        result = measured(name, arguments.pairs)
+        low, high = result["spread"]
+        row = f"{result['seconds']:>9.2f}{result['against']:>9.2f}{result['ratio']:>8.2f}"
+        print(f"{name:14}{row}   {low:.2f}–{high:.2f}   {result['what']}", flush=True)
+        results.append(result)
+    machine = {"cores": os.cpu_count(), "system": platform.platform(), "duckdb": duckdb.__version__}
+    kept = Path(__file__).parent / "results.json"
+    kept.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

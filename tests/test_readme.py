@@ -1,0 +1,72 @@
+"""The README says what is so: the codebook, the settings, the options, the files it names."""
+
+import re
+from calendar import day_name
+
+from lib import ROOT, config, load, run, sample, warehouse
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def codebook() -> dict[str, list[str]]:
+    book = README.split("### Codebook")[1].split("\n## ")[0]
+    tables = re.split(r"^\*\*`(\w+)`\*\*", book, flags=re.MULTILINE)[1:]
+    rows = r"^\| `(\w+)` \| \w+ \| \S.* \|$"
+    pairs = zip(tables[::2], tables[1::2], strict=True)
+    return {table: re.findall(rows, text, re.MULTILINE) for table, text in pairs}
+
+
+def test_the_codebook_has_every_column_of_every_table_in_order(tmp_path):
+    settings = config.load(environ={}, database=str(tmp_path / "book.duckdb"))
+    opened = warehouse.connect(settings, create=True)
+    opened.create_schema()
+    columns = {
+        table: [name for (name, *_) in opened.raw.execute(f"describe {table}").fetchall()]
+        for table in warehouse.TABLES
+    }
+    opened.close()
+    assert codebook() == columns
+
+
+def test_every_option_it_names_exists():
+    known = {name for action in run.parser()._actions for name in action.option_strings}
+    for command in re.findall(r"python -m lib\.run (.*)", README):
+        options = set(re.findall(r"(?<!\S)--?[a-z-]+", command.split("#")[0]))
+        assert options <= known, command
+
+
+def test_every_target_of_make_it_names_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets
+
+
+def test_every_file_and_heading_it_links_to_exists():
+    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.removeprefix("#") in anchors if target[0] == "#" else (ROOT / target).exists()
+
+
+def test_the_findings_are_those_of_the_sample(tmp_path):
+    made = sample.make(tmp_path / "sample")
+    places = {name: str(tmp_path / "sample" / name) for name in ("log_data", "song_data")}
+    settings = config.load(environ={}, database=str(tmp_path / "sample.duckdb"), **places)
+    opened = warehouse.connect(settings, create=True)
+    opened.create_schema()
+    loaded = load.load(opened, settings)
+    hours, active = opened.analysis("plays_by_hour"), opened.analysis("active_users")
+    changes, levels = opened.analysis("level_changes"), opened.analysis("level_by_day")
+    opened.close()
+    weekday, hour, most = hours.loc[hours["plays"].idxmax()]
+    paid = levels.loc[levels["level"] == "paid", "plays"].sum() / made["plays"]
+    assert re.findall(r"^- (.*)", README.split("## Two commands")[0], re.MULTILINE) == [
+        f"**{loaded.coverage:.1%}** of {made['plays']:,} plays match a song in the catalogue; "
+        "the others are kept, with title and artist as text.",
+        f"The busiest hour of the week is **{day_name[weekday - 1]} at {hour:02}:00** UTC, "
+        f"with {most} plays.",
+        f"**{paid:.1%}** of the plays were made while paid.",
+        f"**{changes['upgrades'].sum()}** upgrades to paid stand against "
+        f"**{changes['downgrades'].sum()}** downgrades to free in {len(changes)} days.",
+        f"**{active['users'].mean():.0f}** users are active on an average day, "
+        f"**{active['users'].max()}** at most.",
+    ]

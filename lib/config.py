@@ -83,7 +83,9 @@ class Cluster:
     client_cidr: str = option(
         "", "address range for my-ip, such as 203.0.113.7/32; empty: looked up"
     )
-    max_hourly_usd: float = option(1.0, "never create what costs more per hour, in US dollars")
+    max_hourly_usd: float = option(
+        1.0, "never create what costs more per hour, in US dollars", minimum=0
+    )
     expires_hours: int = option(24, "hours after which the cluster is marked as expired", minimum=1)
     snapshot_days: int = option(7, "days that automatic snapshots are kept", minimum=1)
 
@@ -191,7 +193,7 @@ def _from_file(path: str | Path):
         if path:
             raise ConfigError(f"There is no configuration file {file}; name one that exists.")
         return
-    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), default_section="")
     try:
         text = file.read_text(encoding="utf-8-sig")
         parser.read_string(text, source=str(file))
@@ -209,9 +211,13 @@ def _from_file(path: str | Path):
             raise ConfigError(f"{file}, line {line}: there is no section [{section}]; {hint}")
         for name, raw in parser[section].items():
             line = _line(text, section, name)
+            if not name.isidentifier():  # not shown: it may be a value, and that a secret
+                raise ConfigError(f"{file}: a line of [{section}] is not of the form KEY = value.")
             where = f"{file}, line {line}: [{section}] {name.upper()}"
             if name.upper() not in _names(section):
                 raise ConfigError(f"{where} is no setting; {suggestion(name, _names(section))}")
+            if "\n" in raw:
+                raise ConfigError(f"{where} goes over several lines; do not indent the next one.")
             if (section, name) in (("AWS", "key"), ("AWS", "secret")) and raw:
                 _refuse_if_shared(file, where)
             yield (section, name), (raw, where)
@@ -252,8 +258,11 @@ def _from_overrides(overrides: Mapping):
             places.setdefault(known, []).append((section, known))
             places[f"{section.lower()}__{known}"] = [(section, known)]
     for name, raw in overrides.items():
-        if len(places.get(name, ())) != 1:
+        if name not in places:
             raise ConfigError(f"{name} is no setting; {suggestion(name, places)}")
+        if len(places[name]) > 1:
+            full = " or ".join(f"{section.lower()}__{name}" for section, _ in places[name])
+            raise ConfigError(f"{name} is in several sections; name {full}.")
         if raw is not None and raw != "":
             yield places[name][0], (str(raw), f"the option {name}")
 
@@ -297,6 +306,6 @@ def _checked(settings: Settings) -> Settings:
             "[LOAD] MAX_REJECTS must be 0: in this version a bad record stops a load."
         )
     memory = settings.local.memory_limit
-    if memory and not re.fullmatch(r"(?i)\d+(\.\d+)?\s*([KMGT]i?B|%)", memory):
+    if memory and not re.fullmatch(r"(?i)\d+(\.\d+)?\s*[KMGT]i?B", memory):
         raise ConfigError(f"[LOCAL] MEMORY_LIMIT is a size such as 4GB, not {memory!r}.")
     return settings

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import zlib
@@ -46,22 +47,30 @@ class BadRecord(SourceError):
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What one sort of file holds: `fields` maps a JSON key to its SQL type."""
+    """What one kind of file holds: `fields` maps a JSON key to the sort of value it has."""
 
     name: str
     fields: Mapping[str, str]
     required: tuple[str, ...]
 
 
-TEXT, WHOLE, NUMBER = "varchar", "bigint", "double"
+TEXT, NUMBER = "text", "number"
+# The sorts of whole numbers, and from where to where they go.
+WHOLE, SMALL, MOMENT = "whole", "small", "moment"
+RANGES = {
+    WHOLE: (-(2**53), 2**53),  # beyond it JSON readers disagree (RFC 8259, section 6)
+    SMALL: (-(2**31), 2**31 - 1),
+    MOMENT: (0, 5_585_587_199_999),  # the end of 2146, the last year of an integer hour key
+}
+NUMERAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 EVENTS = Kind(
     "events",
     {
         **dict.fromkeys(("artist", "auth", "firstName", "gender"), TEXT),
-        **{"itemInSession": WHOLE, "lastName": TEXT, "length": NUMBER},
+        **{"itemInSession": SMALL, "lastName": TEXT, "length": NUMBER},
         **dict.fromkeys(("level", "location", "method", "page"), TEXT),
-        **{"registration": NUMBER, "sessionId": WHOLE, "song": TEXT, "status": WHOLE},
-        **{"ts": WHOLE, "userAgent": TEXT, "userId": TEXT},
+        **{"registration": NUMBER, "sessionId": WHOLE, "song": TEXT, "status": SMALL},
+        **{"ts": MOMENT, "userAgent": TEXT, "userId": TEXT},
     },
     required=("ts", "page", "level", "sessionId", "itemInSession"),
 )
@@ -70,7 +79,7 @@ SONGS = Kind(
     {
         **{"artist_id": TEXT, "artist_latitude": NUMBER, "artist_location": TEXT},
         **{"artist_longitude": NUMBER, "artist_name": TEXT, "duration": NUMBER},
-        **{"num_songs": WHOLE, "song_id": TEXT, "title": TEXT, "year": WHOLE},
+        **{"num_songs": SMALL, "song_id": TEXT, "title": TEXT, "year": SMALL},
     },
     required=("song_id", "title", "artist_id", "artist_name"),
 )
@@ -127,20 +136,21 @@ def listing(place: str) -> list[tuple[str, int]]:
 
 
 def _walk(folder: str) -> Iterator[tuple[str, int]]:
-    waiting, visited = [folder], set()
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
+    waiting, links, visited = [folder], [], set()
+    while waiting or links:  # links last, so that a file has its own path wherever it has one
+        folder = (waiting or links).pop()
+        about = os.stat(folder)
+        if (about.st_dev, about.st_ino) in visited:  # a link that leads back
+            continue
+        visited.add((about.st_dev, about.st_ino))
+        with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.name.lower().endswith(ENDINGS) and entry.is_file():
                     yield entry.path, entry.stat().st_size
                 elif entry.is_dir():
-                    if entry.is_symlink():  # a link may lead back to where it lies
-                        if (real := os.path.realpath(entry.path)) in visited:
-                            continue
-                        visited.add(real)
-                    waiting.append(entry.path)
+                    (links if entry.is_symlink() else waiting).append(entry.path)
 
 
 def gather(
@@ -162,7 +172,7 @@ def gather(
     large = []
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
         for done, (path, size) in enumerate(listing(place)):
-            if size >= LARGE and not strict and _is_line_by_line(path):
+            if size >= LARGE and not strict and _can_stay(path):
                 large.append((path, size))
                 continue
             if size < LARGE:
@@ -255,8 +265,10 @@ def _digest(path: str) -> tuple[str, int]:
     return digest.hexdigest(), lines + (not last.endswith(b"\n"))
 
 
-def _is_line_by_line(path: str) -> bool:
-    """Tell whether the first line of a large file is a whole record in plain text."""
+def _can_stay(path: str) -> bool:
+    """Tell whether a large file can be parsed where it lies: plain text, a record a line."""
+    if set(path) & set("*?["):  # the parser would take the name for a pattern
+        return False
     try:
         with open(path, "rb") as file:
             return isinstance(json.loads(file.readline(LARGE).decode()), dict)
@@ -312,6 +324,8 @@ def _objects(path: str) -> Iterator[tuple[int, str]]:
                         line += text.count("\n", 0, end)
                         text = text[end:]
                         continue
+            except RecursionError:
+                raise BadRecord(path, line, "nested too deeply") from None
             except ValueError as error:
                 if ended or not _may_go_on(error, text):
                     raise BadRecord(path, line, f"not valid JSON ({_reason(error)})") from None
@@ -354,15 +368,18 @@ def _next(stream: io.TextIOBase, path: str, line: int) -> str:
 
 
 def _check(path: str, line: int, text: str, kind: Kind) -> None:
-    """Raise BadRecord when a value can't be read as its column's type."""
+    """Raise BadRecord when a value can't be read as what its field holds."""
     record = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, line, pairs))
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRecord(path, line, "half of a surrogate pair, which is no character") from None
     for name in kind.required:
         if record.get(name) is None:
             raise BadRecord(path, line, f"the record has no {name}; is it one of the {kind.name}?")
-    for name, type_ in kind.fields.items():
+    for name, sort in kind.fields.items():
         value = record.get(name)
-        if value is not None and not _fits(value, type_):
-            expected = {TEXT: "text", WHOLE: "a whole number", NUMBER: "a number"}[type_]
+        if value is not None and (expected := _expected(value, sort)):
             raise BadRecord(path, line, f"{name} must be {expected}, not {str(value)[:60]!r}")
 
 
@@ -373,12 +390,15 @@ def _unique(path: str, line: int, pairs: list) -> dict:
     return record
 
 
-def _fits(value, type_: str) -> bool:
-    """Tell whether a JSON value can be read as the SQL type."""
-    try:
-        if type_ == TEXT:
-            return isinstance(str(value).encode(), bytes)  # half a surrogate pair can't be
-        number = float(value)
-        return type_ == NUMBER or (number == int(number) and abs(number) < 2**63)
-    except (TypeError, ValueError, OverflowError):
-        return False
+def _expected(value, sort: str) -> str:
+    """Return what a value should have been, or '' when it fits; text can be anything."""
+    if sort == TEXT:
+        return ""
+    numeral = not isinstance(value, bool) and NUMERAL.fullmatch(str(value))
+    number = float(value) if numeral else math.nan
+    if sort == NUMBER:
+        return "" if math.isfinite(number) else "a number"
+    if not number.is_integer():
+        return "a whole number"
+    low, high = RANGES[sort]
+    return "" if low <= number <= high else f"a whole number from {low} to {high}"

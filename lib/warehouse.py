@@ -218,7 +218,7 @@ def _why_not_open(file: Path, message: str) -> str:
             f"{file} is in use by process {pid} ({program}); close that notebook's kernel "
             "or stop that program, then run this again."
         )
-    if "not a valid DuckDB database" in message:
+    if "not a valid DuckDB database" in message or "sqlite_scanner" in message:
         return f"{file} is not a DuckDB database; name another file with the parameter database."
     if "different configuration" in message:
         return f"{file} is open already in this process; close it first: dwh.close()."

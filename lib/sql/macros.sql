@@ -8,26 +8,39 @@
         + cast(extract(hour from {{ at }}) as integer))
 {%- endmacro %}
 
-{#- A key that depends on nothing but the row's own values; numbers come first, so that
-    no two different rows are spelled alike. The parts must be text. -#}
-{% macro stable_key(parts) -%}
-md5({{ parts | join(" || '|' || ") }})
+{#- A text without the spaces around it; only spaces, so that every engine agrees. -#}
+{% macro trimmed(text) -%}
+trim(both ' ' from {{ text }})
+{%- endmacro %}
+
+{#- A length in seconds as a whole number of hundredths of a millisecond, exact on every engine. -#}
+{% macro exact_length(seconds) -%}
+case
+        when {{ seconds }} is not null  -- greatest() and least() pass over NULL
+            then cast(floor(least(greatest({{ seconds }}, -1e9), 1e9) * 1e5 + 0.5) as bigint)
+    end
+{%- endmacro %}
+
+{#- The same to join on: a length that is not known equals itself. -#}
+{% macro length_key(seconds) -%}
+coalesce({{ exact_length(seconds) }}, 1000000000000000)
+{%- endmacro %}
+
+{#- A key that depends on nothing but the row's own values: whole numbers, then texts. The texts'
+    lengths go before them, so that no two different rows are spelled alike, NULL and '' apart. -#}
+{% macro stable_key(numbers, texts) -%}
+{% set parts = numbers | list -%}
+{% for text in texts %}{% set _ = parts.append("length(" ~ text ~ ")") %}{% endfor -%}
+md5({{ engine.concatenation(parts, "|") }} || {{ engine.concatenation(texts, "") }})
 {%- endmacro %}
 
 {#- The key of a play: everything that the row takes from its event, and the length that its
     match depends on. Two events that are equal in all of it are one event, delivered twice. -#}
 {% macro songplay_key() -%}
-{{ stable_key([
-    "cast(ts as varchar)",
-    "cast(session_id as varchar)",
-    "cast(item_in_session as varchar)",
-    "coalesce(user_id, '')",
-    "coalesce(trim(song), '')",
-    "coalesce(trim(artist), '')",
-    "coalesce(cast(cast(floor(least(abs(length), 1e9) * 1e5) as bigint) as varchar), '')",
-    "coalesce(location, '')",
-    "coalesce(user_agent, '')",
-]) }}
+{{ stable_key(
+    ["ts", "session_id", "item_in_session", exact_length("length")],
+    ["user_id", trimmed("song"), trimmed("artist"), "location", "user_agent"],
+) }}
 {%- endmacro %}
 
 {#- A relation `number` of the whole numbers from `first` to `last`. -#}

@@ -4,7 +4,7 @@
 drop table if exists concerned_titles;
 
 create temporary table concerned_titles as
-select distinct trim(title) as title, trim(artist_name) as artist_name
+select distinct {{ trimmed("title") }} as title, {{ trimmed("artist_name") }} as artist_name
 from staging_songs
 where song_id in (select song_id from staging_songs where batch_id = :batch_id);
 
@@ -12,7 +12,12 @@ drop table if exists matches;
 
 create temporary table matches as
 with plays as (
-    select trim(song) as song_title, trim(artist) as artist_name, length, batch_id
+    select
+        {{ trimmed("song") }} as song_title,
+        {{ trimmed("artist") }} as artist_name,
+        {{ exact_length("length") }} as exact_length,
+        {{ length_key("length") }} as length_key,
+        batch_id
     from staging_events
     where page = 'NextSong'
 ),
@@ -21,10 +26,13 @@ candidates as (
     select distinct
         plays.song_title,
         plays.artist_name,
-        coalesce(plays.length, -1) as length,
+        plays.length_key,
         song_catalogue.song_id,
         song_catalogue.artist_id,
-        coalesce(abs(song_catalogue.duration - plays.length), 1e9) as distance
+        coalesce(
+            abs({{ exact_length("song_catalogue.duration") }} - plays.exact_length),
+            1000000000000000
+        ) as distance
     from plays
     inner join song_catalogue
         on plays.song_title = song_catalogue.title
@@ -39,12 +47,12 @@ ranked as (
     select
         candidates.*,
         row_number() over (
-            partition by song_title, artist_name, length
+            partition by song_title, artist_name, length_key
             order by distance, song_id
         ) as position
     from candidates
 )
 
-select song_title, artist_name, length, song_id, artist_id
+select song_title, artist_name, length_key, song_id, artist_id
 from ranked
 where position = 1

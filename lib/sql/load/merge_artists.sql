@@ -8,8 +8,8 @@ insert into artists
 with records as (
     select
         artist_id,
-        trim(artist_name) as name,
-        nullif(trim(artist_location), '') as location,
+        {{ trimmed("artist_name") }} as name,
+        nullif({{ trimmed("artist_location") }}, '') as location,
         case when artist_longitude is not null then artist_latitude end as latitude,
         case when artist_latitude is not null then artist_longitude end as longitude
     from staging_songs

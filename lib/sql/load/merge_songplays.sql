@@ -7,9 +7,9 @@ with plays as (
         user_id,
         session_id,
         item_in_session,
-        coalesce(length, -1) as length,
-        trim(song) as song_title,
-        trim(artist) as artist_name,
+        {{ length_key("length") }} as length_key,
+        {{ trimmed("song") }} as song_title,
+        {{ trimmed("artist") }} as artist_name,
         location,
         user_agent
     from staging_events
@@ -38,4 +38,4 @@ left join users
 left join matches
     on plays.song_title = matches.song_title
     and plays.artist_name = matches.artist_name
-    and plays.length = matches.length
+    and plays.length_key = matches.length_key

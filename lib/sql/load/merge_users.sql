@@ -95,7 +95,7 @@ named as (
 )
 
 select
-    {{ stable_key(["cast(versions.ts as varchar)", "versions.level", "versions.user_id"]) }}
+    {{ stable_key(["versions.ts"], ["versions.level", "versions.user_id"]) }}
         as user_key,
     versions.user_id,
     named.first_name,

@@ -6,19 +6,19 @@ from (
     from (
         select
             {{ songplay_key() }} as songplay_key,
-            trim(song) as song_title,
-            trim(artist) as artist_name,
-            coalesce(length, -1) as length
+            {{ trimmed("song") }} as song_title,
+            {{ trimmed("artist") }} as artist_name,
+            {{ length_key("length") }} as length_key
         from staging_events
         inner join concerned_titles
-            on trim(staging_events.song) = concerned_titles.title
-            and trim(staging_events.artist) = concerned_titles.artist_name
+            on {{ trimmed("staging_events.song") }} = concerned_titles.title
+            and {{ trimmed("staging_events.artist") }} = concerned_titles.artist_name
         where staging_events.page = 'NextSong' and staging_events.batch_id <> :batch_id
     ) as plays
     left join matches
         on plays.song_title = matches.song_title
         and plays.artist_name = matches.artist_name
-        and plays.length = matches.length
+        and plays.length_key = matches.length_key
 ) as rematched
 where
     songplays.songplay_key = rematched.songplay_key

@@ -2,14 +2,14 @@
 insert into staging_songs
 select
     artist_id,
-    artist_latitude,
+    {{ engine.number("artist_latitude") }} as artist_latitude,
     artist_location,
-    artist_longitude,
+    {{ engine.number("artist_longitude") }} as artist_longitude,
     artist_name,
-    duration,
-    num_songs,
+    {{ engine.number("duration") }} as duration,
+    {{ engine.whole("num_songs", "integer") }} as num_songs,
     song_id,
     title,
-    year,
+    {{ engine.whole("year", "integer") }} as year,
     cast(:batch_id as bigint) as batch_id
 from {{ engine.records(fields) }}

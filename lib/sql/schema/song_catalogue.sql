@@ -5,19 +5,20 @@ with ranked as (
     select
         song_id,
         artist_id,
-        trim(title) as title,
-        trim(artist_name) as artist_name,
+        {{ trimmed("title") }} as title,
+        {{ trimmed("artist_name") }} as artist_name,
         nullif(year, 0) as year,
         duration,
         row_number() over (
             partition by song_id
             order by
                 case when year > 0 then 0 else 1 end,
-                trim(title),
-                trim(artist_name),
+                {{ trimmed("title") }},
+                {{ trimmed("artist_name") }},
                 artist_id,
                 year,
-                coalesce(duration, 0)
+                case when duration is null then 1 else 0 end,
+                duration
         ) as position
     from staging_songs
 )

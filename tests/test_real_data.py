@@ -1,0 +1,167 @@
+"""On the real data the warehouse holds what a count that shares no code with it gives."""
+
+import json
+from collections import Counter, defaultdict
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def real(real_data, new_world, tmp_path_factory):
+    """A warehouse that was loaded from the real data, twice, and what both loads said."""
+    world = new_world(
+        tmp_path_factory.mktemp("real"),
+        log_data=real_data / "log_data",
+        song_data=real_data / "song_data",
+    )
+    world.said = [str(world.load()), str(world.load())]
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="module")
+def events(real_data) -> list[dict]:
+    files = sorted((real_data / "log_data").rglob("*.json"))
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def songs(real_data) -> list[dict]:
+    return [
+        json.loads(file.read_text("utf-8")) for file in (real_data / "song_data").rglob("*.json")
+    ]
+
+
+def test_rows_of_every_table(real):
+    assert real.dwh.row_counts() == {
+        "staging_events": 4_965,
+        "staging_songs": 7_493,
+        "users": 96,
+        "songs": 7_493,
+        "artists": 5_883,
+        "time": 368,
+        "songplays": 4_223,
+        "load_files": 7_513,
+        "load_rejects": 0,
+    }
+
+
+def test_matched_plays(real):
+    assert real.dwh.coverage() == (4_223, 104)
+
+
+def test_people_and_their_current_levels(real):
+    assert real.rows("select count(distinct user_id) from users") == [(89,)]
+    assert real.rows(
+        "select level, count(*) from users where is_current group by level order by level"
+    ) == [("free", 69), ("paid", 20)]
+
+
+def test_plays_while_free_and_while_paid(real):
+    assert real.rows("select level, count(*) from songplays group by level order by level") == [
+        ("free", 856),
+        ("paid", 3_367),
+    ]
+
+
+def test_sessions(real):
+    assert real.rows(
+        "select count(*) from (select distinct user_id, session_id from staging_events "
+        "where user_id <> '')"
+    ) == [(601,)]
+
+
+def test_most_played_artists(real):
+    frame = real.dwh.analysis("top_artists", top=3)
+    played = sorted(zip(frame["artist_name"], frame["plays"], strict=True), key=lambda row: -row[1])
+    assert played[:2] in (
+        [("Coldplay", 34), ("Kings Of Leon", 34)],
+        [("Kings Of Leon", 34), ("Coldplay", 34)],
+    )
+    assert played[2] == ("The Black Keys", 28)
+
+
+def test_loading_it_again_changes_nothing(real):
+    assert real.said == [
+        "Loaded 7,513 new files (7,493 of songs, 20 of events). 8 audits passed. 2.5% of 4,223 "
+        "plays are matched to a song of the catalogue.",
+        "Nothing new: all 7,513 files were loaded before. Nothing was changed.",
+    ]
+
+
+def test_matched_plays_counted_by_plain_python(real, events, songs):
+    catalogue = defaultdict(list)
+    for song in songs:
+        named = (str(song["title"]).strip(" "), str(song["artist_name"]).strip(" "))
+        catalogue[named].append((song["duration"], song["song_id"], song["artist_id"]))
+    expected = Counter()
+    for event in events:
+        fits = catalogue.get((str(event["song"]).strip(" "), str(event["artist"]).strip(" ")))
+        if event["page"] == "NextSong" and fits:
+            nearest = min(fits, key=lambda fit: (abs(fit[0] - event["length"]), fit[1]))
+            expected[(event["ts"], event["sessionId"], *nearest[1:])] += 1
+    found = real.rows(
+        "select epoch_ms(played_at), session_id, song_id, artist_id "
+        "from songplays where song_id is not null"
+    )
+    assert Counter(found) == expected
+    assert expected.total() == 104
+
+
+def test_user_versions_counted_by_plain_python(real, events):
+    timelines = defaultdict(list)
+    for event in sorted(events, key=lambda e: (e["ts"], e["sessionId"], e["itemInSession"])):
+        if event["userId"]:
+            timelines[event["userId"]].append((event["ts"], event["level"]))
+    expected = set()
+    for user, timeline in timelines.items():
+        last_of_moment = dict(timeline)
+        starts = []
+        for ts, level in sorted(last_of_moment.items()):
+            if not starts or starts[-1][1] != level:
+                starts.append((ts, level))
+        ends = [ts for ts, _ in starts[1:]] + [None]
+        expected |= {(user, level, ts, end) for (ts, level), end in zip(starts, ends, strict=True)}
+    found = real.rows("select user_id, level, epoch_ms(valid_from), epoch_ms(valid_to) from users")
+    assert set(found) == expected
+    assert len(found) == len(expected) == 96
+
+
+def test_every_play_is_one_row_with_its_own_texts(real, events):
+    as_it_is = ("ts", "sessionId", "itemInSession", "location", "userAgent")
+    trimmed = ("song", "artist")
+    expected = Counter(
+        (*(event[key] for key in as_it_is), *(str(event[key]).strip(" ") for key in trimmed))
+        for event in events
+        if event["page"] == "NextSong"
+    )
+    found = real.rows(
+        "select epoch_ms(played_at), session_id, item_in_session, location, user_agent, "
+        "song_title, artist_name from songplays"
+    )
+    assert Counter(found) == expected
+
+
+def test_every_song_is_one_row_with_numbers_as_text_and_year_zero_as_null(real, songs):
+    expected = Counter(
+        (
+            song["song_id"],
+            str(song["title"]).strip(" "),
+            song["artist_id"],
+            song["year"] or None,
+            song["duration"],
+        )
+        for song in songs
+    )
+    assert Counter(real.rows("select * from songs")) == expected
+    assert {"4", "101", "1888", "2129"} <= {title for _, title, *_ in expected}
+
+
+def test_coordinates_are_known_in_pairs_and_no_location_is_empty(real):
+    assert (
+        real.rows(
+            "select artist_id from artists "
+            "where (latitude is null) <> (longitude is null) or trim(location) = ''"
+        )
+        == []
+    )

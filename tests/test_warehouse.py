@@ -1,0 +1,332 @@
+"""One small interface over an engine: what opens, is refused, is bound, rolls back."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import datetime
+
+import pytest
+
+from lib import warehouse
+from lib.warehouse import SQL, TABLES, WarehouseError, connect, render
+
+ENGINES = sorted(file.stem for file in (SQL / "dialect").glob("*.sql"))
+STATEMENTS = sorted(
+    str(file.relative_to(SQL).with_suffix(""))
+    for file in SQL.rglob("*.sql")
+    if file.parent.name not in ("dialect", "sql")
+)
+QUERIES = [
+    name
+    for name in STATEMENTS
+    if name.startswith(("analysis/", "audit/", "status/"))
+    or name in ("load/ledger", "load/next_batch")
+]
+IDENTIFIERS = {"tables": TABLES, "table": "users", "fields": {"song": "varchar", "ts": "bigint"}}
+VALUES = {"batch_id": 1, "min_coverage": 0.5, "kind": "events", "top": 10}
+OTHER = """
+import sys, duckdb
+held = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "True")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another_process(file, read_only=False):
+    """Keep a database file open in another process, and give that process."""
+    command = [sys.executable, "-c", OTHER, str(file), str(read_only)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"open\n"
+        yield other
+        other.stdin.close()
+
+
+def refused(settings, **how) -> str:
+    """Return the sentence that opening the warehouse is refused with."""
+    with pytest.raises(WarehouseError) as caught:
+        connect(settings, **how)
+    return str(caught.value)
+
+
+# Opening
+
+
+def test_a_missing_file_is_not_made_by_asking(settings):
+    made = settings()
+    assert refused(made) == (
+        f"There is no warehouse at {made.database}; run 01_provision first, "
+        "or name another file with the parameter database."
+    )
+    assert not made.database.exists()
+
+
+def test_a_file_is_made_when_that_is_asked_for(settings):
+    connect(settings(), create=True).close()
+    assert settings().database.exists()
+
+
+def test_a_file_that_another_process_holds_names_the_process(dwh, settings):
+    dwh().close()
+    with held_by_another_process(settings().database) as other:
+        said = refused(settings())
+    assert re.fullmatch(
+        rf"{settings().database} is in use by process {other.pid} \(python[\d.]*\); close that "
+        "notebook's kernel or stop that program, then run this again.",
+        said,
+    )
+
+
+def test_a_file_is_free_again_when_its_process_has_ended(dwh, settings):
+    dwh().close()
+    with held_by_another_process(settings().database):
+        pass
+    connect(settings()).close()
+
+
+def test_several_processes_can_read_one_file_at_once(dwh, settings):
+    dwh().close()
+    with held_by_another_process(settings().database, read_only=True):
+        reader = connect(settings(), read_only=True)
+        assert reader.coverage() == (0, 0)
+        reader.close()
+
+
+def test_a_file_opened_for_questions_is_not_written_to(dwh, settings):
+    dwh().close()
+    reader = connect(settings(), read_only=True)
+    with pytest.raises(WarehouseError, match="read-only"):
+        reader.run("load/merge_time", batch_id=1)
+    reader.close()
+
+
+def test_a_file_that_this_process_has_open_says_so(dwh, settings):
+    dwh()
+    assert refused(settings(), read_only=True) == (
+        f"{settings().database} is open already in this process; close it first: dwh.close()."
+    )
+
+
+@pytest.mark.parametrize("how", [{}, {"create": True}, {"read_only": True}])
+@pytest.mark.parametrize("content", ["", "a letter, not a database. " * 500])
+def test_a_file_that_is_no_duckdb_database_is_left_as_it_is(settings, content, how):
+    settings().database.write_text(content)
+    assert refused(settings(), **how) == (
+        f"{settings().database} is not a DuckDB database; "
+        "name another file with the parameter database."
+    )
+    assert settings().database.read_text() == content
+
+
+def test_a_database_of_another_program_is_left_as_it_is(settings):
+    file = settings().database
+    with sqlite3.connect(file) as other:
+        other.execute("create table mine (a)")
+    other.close()
+    before = file.read_bytes()
+    assert refused(settings()) == (
+        f"{file} is not a DuckDB database; name another file with the parameter database."
+    )
+    assert file.read_bytes() == before
+
+
+def test_a_folder_in_place_of_the_file_is_named(settings):
+    settings().database.mkdir()
+    assert refused(settings()).startswith(f"{settings().database} can't be opened: ")
+
+
+def test_the_target_redshift_is_refused_in_this_version(settings):
+    assert refused(settings(target="redshift")) == (
+        "The target redshift can't be used in this version; use target local."
+    )
+
+
+def test_a_warehouse_shows_its_target_engine_and_file(dwh, settings):
+    assert re.fullmatch(rf"local · DuckDB [\d.]+ · {settings().database}", repr(dwh()))
+
+
+def test_memory_and_threads_are_as_set(dwh):
+    cursor = dwh(memory_limit="512MiB", threads=1).cursor()
+    shown = "select current_setting('memory_limit'), current_setting('threads')"
+    assert cursor.execute(shown).fetchall() == [("512.0 MiB", 1)]
+
+
+def test_words_mean_what_they_mean_on_redshift(dwh):
+    cursor = dwh().cursor()
+    assert cursor.execute("select 1 / 2").fetchall() == [(0,)]
+    numbers = "select x from (values (1), (null), (2)) as numbers(x) order by x"
+    assert cursor.execute(numbers).fetchall() == [(1,), (2,), (None,)]
+    assert cursor.execute(f"{numbers} desc").fetchall() == [(None,), (2,), (1,)]
+
+
+# The model
+
+
+def test_the_tables_have_the_columns_of_the_design(dwh):
+    cursor = dwh().cursor()
+    columns: dict[str, list[str]] = {}
+    cursor.execute(
+        "select table_name, column_name from information_schema.columns order by ordinal_position"
+    )
+    for table, column in cursor.fetchall():
+        columns.setdefault(table, []).append(column)
+    named = {table: " ".join(columns[table]) for table in TABLES}
+    assert {table: text.removesuffix(" batch_id") for table, text in named.items()} == {
+        "staging_events": "artist auth first_name gender item_in_session last_name length level "
+        "location method page registration session_id song status ts user_agent user_id "
+        "start_time",
+        "staging_songs": "artist_id artist_latitude artist_location artist_longitude artist_name "
+        "duration num_songs song_id title year",
+        "users": "user_key user_id first_name last_name gender level valid_from valid_to "
+        "is_current",
+        "songs": "song_id title artist_id year duration",
+        "artists": "artist_id name location latitude longitude",
+        "time": "start_time hour day week month year weekday",
+        "songplays": "songplay_key start_time played_at user_key level song_id artist_id "
+        "session_id item_in_session song_title artist_name location user_agent",
+        "load_files": "file_key kind size_bytes content_hash row_count reject_count batch_id "
+        "loaded_at",
+        "load_rejects": "file_key line reason raw_text",
+    }
+
+
+def test_making_the_tables_again_keeps_what_is_in_them(world, song, event):
+    world.catalogue(song())
+    world.log(event())
+    world.load()
+    before = world.tables()
+    world.dwh.create_schema()
+    assert world.tables() == before
+
+
+def test_row_counts_name_every_table(dwh):
+    assert dwh().row_counts() == dict.fromkeys(TABLES, 0)
+
+
+def test_a_missing_table_says_which_notebook_makes_it(settings):
+    empty = connect(settings(), create=True)
+    with pytest.raises(WarehouseError) as caught:
+        empty.coverage()
+    assert str(caught.value) == "The warehouse has no table songplays; run 02_schema first."
+    empty.close()
+
+
+# Statements
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_renders_for_every_engine_and_says_what_it_is(name, engine):
+    assert (SQL / f"{name}.sql").read_text().startswith("-- ")
+    for statement in render(name, engine, **IDENTIFIERS):
+        assert not re.search(r"\{\{|\{%|\{#|\bNone\b|;\s*$", statement)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_statement_outside_of_the_dialects_names_an_engine(name):
+    assert not re.search(r"(?i)duckdb|redshift|postgres", (SQL / f"{name}.sql").read_text())
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_query_runs_on_an_empty_warehouse(dwh, name):
+    empty = dwh()
+    frame = empty.frame(name, IDENTIFIERS, **VALUES)
+    assert len(frame.columns) > 0
+    if name.startswith("audit/"):
+        assert frame.empty
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_value_that_a_statement_asks_for_is_one_that_is_bound(engine):
+    asked = {
+        value
+        for name in STATEMENTS
+        for statement in render(name, engine, **IDENTIFIERS)
+        for value in warehouse.BOUND.findall(statement)
+    }
+    assert asked == {*VALUES, "files", "loaded_at"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["'; drop table songs; --", "a:b :batch_id $batch_id $1 ? %s {{ 7 }} {% x %}", "\\", '"'],
+)
+def test_a_value_is_data_whatever_it_looks_like(world, song, event, text):
+    world.catalogue(song(title=text, artist_name=text))
+    world.log(event(song=text, artist=text, location=text, userAgent=text, userId=text))
+    world.load()
+    stripped = text.strip()
+    assert world.rows(
+        "select song_title, artist_name, location, user_agent, song_id from songplays"
+    ) == [(stripped, stripped, text, text, song()["song_id"])]
+    assert world.rows("select title from songs") == [(stripped,)]
+    assert world.dwh.rows("load/ledger", kind=text) == []
+
+
+# Transactions
+
+
+def insert_an_hour(made, then=lambda: None) -> None:
+    made._execute("insert into time values (2018110109, 9, 1, 44, 11, 2018, 4)")
+    then()
+
+
+@pytest.mark.parametrize("error", [ValueError, WarehouseError, KeyboardInterrupt, SystemExit])
+def test_a_transaction_leaves_nothing_of_itself_when_it_fails_in_any_way(dwh, error):
+    made = dwh()
+
+    def fail():
+        assert made.row_counts()["time"] == 1
+        raise error
+
+    with pytest.raises(error), made.transaction():
+        insert_an_hour(made, fail)
+    assert made.row_counts()["time"] == 0
+
+
+def test_a_transaction_leaves_nothing_of_itself_when_a_statement_is_refused(dwh):
+    made = dwh()
+    with pytest.raises(WarehouseError, match="no_such_table"), made.transaction():
+        insert_an_hour(made, lambda: made.run("status/count", {"table": "no_such_table"}))
+    assert made.row_counts()["time"] == 0
+
+
+def test_a_transaction_keeps_all_of_what_it_did_and_the_next_one_can_begin(dwh, settings):
+    made = dwh()
+    for hours in (1, 2):
+        with made.transaction():
+            insert_an_hour(made)
+        assert made.row_counts()["time"] == hours
+    made.close()
+    reopened = connect(settings(), read_only=True)
+    assert reopened.row_counts()["time"] == 2
+    reopened.close()
+
+
+def test_nothing_of_a_transaction_is_seen_before_it_ends(dwh):
+    made = dwh()
+    with made.transaction():
+        insert_an_hour(made)
+        assert made.cursor().execute("select count(*) from time").fetchall() == [(0,)]
+    assert made.cursor().execute("select count(*) from time").fetchall() == [(1,)]
+
+
+def test_a_frame_is_lent_only_while_it_is_needed(dwh):
+    import pandas as pd
+
+    made = dwh()
+    files = pd.DataFrame(
+        [("/a.json", 1, "f" * 64, 2)],
+        columns=["file_key", "size_bytes", "content_hash", "row_count"],
+    )
+    now = datetime(2018, 11, 1)
+    with made.lending(files=files):
+        made.run("load/record_files", kind="events", batch_id=1, loaded_at=now)
+    with pytest.raises(WarehouseError):
+        made.run("load/record_files", kind="events", batch_id=1, loaded_at=now)
+    cursor = made.cursor()
+    assert cursor.execute("select * from load_files").fetchall() == [
+        ("/a.json", "events", 1, "f" * 64, 2, 0, 1, now)
+    ]

@@ -979,7 +979,9 @@ def test_the_ledger_has_one_row_for_each_file(world, event, song):
 def test_what_every_layout_holds_is_the_same_data(world, event, song, layout):
     world.catalogue(song(song_id="SO1"), song(song_id="SO2"), song(song_id="SO3"), layout=layout)
     world.log(*(event(ts=T + i, itemInSession=i) for i in range(3)), layout=layout)
-    world.load()
+    steps = []
+    world.load(steps.append)
+    assert len([step for step in steps if step.startswith("reading")]) == 2  # each kind once
     assert world.rows("select song_id from songs order by 1") == [("SO1",), ("SO2",), ("SO3",)]
     assert plays(world) == [play(T + i, item_in_session=i) for i in range(3)]
 

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from lib import ROOT, sample
 from lib.run import NOTEBOOKS
@@ -28,6 +30,14 @@ def test_there_are_five_in_order():
 def test_is_committed_without_outputs(file):
     for cell in cells(file):
         assert (cell.outputs, cell.execution_count) == ([], None)
+
+
+def test_the_commit_hook_finds_nothing_to_strip():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    (entry,) = [hook["entry"] for hook in hooks if hook["id"] == "nbstripout"]
+    _, *options = shlex.split(entry)
+    words = [sys.executable, "-m", "nbstripout", "--verify", *options, *map(str, FILES)]
+    assert subprocess.run(words, check=False).returncode == 0
 
 
 @each

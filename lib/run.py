@@ -42,6 +42,8 @@ class Parser(argparse.ArgumentParser):
             word = message.split()[2]
             options = [name for name in self._option_string_actions if name.startswith("--")]
             message = f"There is no option {word}; {config.suggestion(word, options)}"
+        elif message.startswith("unrecognized arguments: "):
+            message = f"{message.split(': ')[1]} belongs to no option; see --help."
         self.exit(2, f"{message}\n")
 
 

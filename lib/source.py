@@ -376,7 +376,7 @@ def _check(path: str, line: int, text: str, kind: Kind) -> None:
         raise BadRecord(path, line, "half of a surrogate pair, which is no character") from None
     for name in kind.required:
         if record.get(name) is None:
-            raise BadRecord(path, line, f"the record has no {name}; is it one of the {kind.name}?")
+            raise BadRecord(path, line, f"the record has no {name}, as all {kind.name} have")
     for name, sort in kind.fields.items():
         value = record.get(name)
         if value is not None and (expected := _expected(value, sort)):

@@ -102,6 +102,7 @@ def test_teardown_removes_the_warehouse_and_never_the_data(options, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["bogus"], "bogus belongs to no option; see --help."),
         (["--databse", "x"], "There is no option --databse; did you mean --database?"),
         (["--target", "redshfit"], "must be local or redshift, not 'redshfit'; did you mean"),
         (["--only", "06"], "There is no notebook 06; known are 01_provision"),

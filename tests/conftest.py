@@ -6,7 +6,9 @@ import gzip
 import json
 import os
 import random
+import shutil
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -244,3 +246,37 @@ def real_data() -> Path:
             "name its folder in SPARKIFY_REAL_DATA."
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no Chromium is installed here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as player:
+        root = ["--no-sandbox"] if os.geteuid() == 0 else []
+        with player.chromium.launch(executable_path=chromium, args=root) as browser:
+            yield browser
+
+
+@pytest.fixture
+def opened_offline(browser):
+    """Open a page from its file with the network off; it must load whole and without a fault."""
+
+    @contextmanager
+    def opened(file: Path, width: int = 1280, scheme: str = "light"):
+        view = {"width": width, "height": 800}
+        with browser.new_context(viewport=view, color_scheme=scheme, offline=True) as context:
+            page, faults = context.new_page(), []
+            page.on("console", lambda message: faults.append(message.text))
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("requestfailed", lambda request: faults.append(request.url))
+            page.goto(file.resolve().as_uri())
+            assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth)")
+            assert page.evaluate("[...document.images].every(i => i.alt)")
+            assert faults == []
+            yield page
+
+    return opened

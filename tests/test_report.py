@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import shutil
 
 import nbformat
 import pytest
@@ -218,32 +217,11 @@ def test_the_same_notebook_gives_the_same_bytes(folder, html):
 # What a reader sees
 
 
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no Chromium is installed here")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as player:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with player.chromium.launch(executable_path=chromium, args=root) as browser:
-            yield browser
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
-def test_it_opens_offline_without_a_fault_at_any_width(browser, folder, width, scheme):
-    view = {"width": width, "height": 800}
-    with browser.new_context(viewport=view, color_scheme=scheme) as context:
-        context.set_offline(True)
-        page, faults = context.new_page(), []
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("requestfailed", lambda request: faults.append(request.url))
-        page.goto((folder / "report.html").as_uri())
-        assert faults == []
+def test_it_opens_offline_without_a_fault_at_any_width(opened_offline, folder, width, scheme):
+    with opened_offline(folder / "report.html", width=width, scheme=scheme) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth)")
         assert page.evaluate("document.images.length") == 2
         text, picture = (page.locator(name).first.bounding_box() for name in ("h1", "img"))
         inset = picture["width"] * 0.15 / 6  # the white at a chart's edge

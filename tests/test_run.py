@@ -63,6 +63,16 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(options, t
     assert f"report: {folder / 'report.html'}" in done.stdout
 
 
+def test_the_report_of_a_run_opens_offline_with_every_chart(options, tmp_path, opened_offline):
+    runner(*options)
+    for width in (375, 1280):
+        with opened_offline(tmp_path / "runs" / "latest" / "report.html", width) as page:
+            assert page.evaluate("document.images.length") == 7
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.inner_text("h1") == "What Sparkify's listeners do"
+            assert "import" not in page.inner_text("body"), "code is left out"
+
+
 def test_a_second_run_changes_nothing(options, tmp_path):
     runner(*options)
     before = rows(tmp_path)

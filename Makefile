@@ -19,7 +19,7 @@ bench: .venv/run.stamp
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf .venv data/sample data/sample.duckdb runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv data/sample data/sample.duckdb data/sample.duckdb.wal runs .pytest_cache .ruff_cache .hypothesis
 
 # For maintainers: resolves the pins anew.
 lock: .venv/run.stamp

@@ -26,6 +26,7 @@ from lib import UserError
 ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 GZIP = b"\x1f\x8b"
 SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
+SPACE = re.compile(r"[ \t\r\n]*")
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
 CHUNK = 1 << 20
 LONGEST = 64 << 20  # characters of one record; more is taken for a broken file
@@ -308,43 +309,40 @@ def _records(path: str, check: Kind | None = None) -> Iterator[bytes]:
 def _objects(path: str) -> Iterator[tuple[int, str]]:
     """Yield the first line's number and the text of each JSON object of a file."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
-    text, line, ended = "", 1, False
+    text, at, line, ended = "", 0, 1, False
     with _stream(path) as stream:
         while True:
-            body = text.lstrip()
-            line += text.count("\n", 0, len(text) - len(body))
-            text = body
+            start = SPACE.match(text, at).end()
+            line, at = line + text.count("\n", at, start), start
             try:
-                if text:
-                    value, end = decoder.raw_decode(text)
+                if at < len(text):
+                    value, end = decoder.raw_decode(text, at)
                     if not isinstance(value, dict):
-                        raise BadRecord(path, line, f"expected an object, found {text[:40]!r}")
+                        found = text[at : at + 40]
+                        raise BadRecord(path, line, f"expected an object, found {found!r}")
                     if ended or end < len(text):
-                        yield line, text[:end]
-                        line += text.count("\n", 0, end)
-                        text = text[end:]
+                        yield line, text[at:end]
+                        line, at = line + text.count("\n", at, end), end
                         continue
             except RecursionError:
                 raise BadRecord(path, line, "nested too deeply") from None
             except ValueError as error:
-                if ended or not _may_go_on(error, text):
+                if ended or not _may_go_on(error, len(text) - at, len(text)):
                     raise BadRecord(path, line, f"not valid JSON ({_reason(error)})") from None
-            if ended and not text:
+            if ended and at == len(text):
                 return
             chunk = _next(stream, path, line)
-            ended = not chunk
-            text += chunk
+            text, at, ended = text[at:] + chunk, 0, not chunk
 
 
 def _refuse(constant: str):
     raise ValueError(f"{constant} is no JSON value")
 
 
-def _may_go_on(error: ValueError, text: str) -> bool:
+def _may_go_on(error: ValueError, length: int, end: int) -> bool:
     """Tell whether the error is only that the text ends before the record does."""
-    position = getattr(error, "pos", 0)
     open_string = str(error).startswith("Unterminated string")
-    return len(text) < LONGEST and (open_string or position >= len(text) - 16)
+    return length < LONGEST and (open_string or getattr(error, "pos", 0) >= end - 16)
 
 
 def _reason(error: ValueError) -> str:

@@ -133,6 +133,11 @@ class DuckDB(Warehouse):
         self.closing = ExitStack()
         self.label = f"local · DuckDB {duckdb.__version__} · {shown(self.file)}"
         self._error = duckdb.Error
+        if not _may_be_duckdb(self.file):
+            raise WarehouseError(
+                f"{self.file} is not a DuckDB database; name another file with the parameter "
+                "database."
+            )
         try:
             self.raw = duckdb.connect(
                 str(self.file), read_only=read_only, config=_duckdb_settings(settings)
@@ -211,15 +216,24 @@ def _duckdb_settings(settings: Settings) -> dict:
     return chosen
 
 
+def _may_be_duckdb(file: Path) -> bool:
+    """Tell a DuckDB file by its mark; DuckDB itself would also take a SQLite file."""
+    if not file.is_file():
+        return True
+    try:
+        with open(file, "rb") as opened:
+            return opened.read(12)[8:] == b"DUCK"
+    except OSError:
+        return True  # DuckDB says why it can't be read
+
+
 def _why_not_open(file: Path, message: str) -> str:
-    if holder := re.search(r"held in (\S+) \(PID (\d+)\)", message):
+    if holder := re.search(r"held in (.+?) \(PID (\d+)\)", message):
         program, pid = Path(holder[1]).name, holder[2]
         return (
             f"{file} is in use by process {pid} ({program}); close that notebook's kernel "
             "or stop that program, then run this again."
         )
-    if "not a valid DuckDB database" in message or "sqlite_scanner" in message:
-        return f"{file} is not a DuckDB database; name another file with the parameter database."
     if "different configuration" in message:
         return f"{file} is open already in this process; close it first: dwh.close()."
     return f"{file} can't be opened: {message.splitlines()[0]}"

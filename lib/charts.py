@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,6 +173,14 @@ def finish(fig: Figure, *, title: str, subtitle: str, source: str, alt: str, to:
     fig.savefig(svg, metadata={"Date": None, "Creator": None, **about})
     width = round(fig.get_figwidth() * 100)
     display.display(display.Image(filename=png, alt=alt, width=width))
+
+
+def listed(names: Sequence[str], most: int = 2) -> str:
+    """Return names for a title: all of them when they are at most `most`, else how many more."""
+    names = [*map(str, names)]
+    if len(names) <= most:
+        return " and ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def arrange(fig: Figure, title: str, subtitle: str, source: str) -> None:

@@ -279,3 +279,16 @@ def test_a_single_row_is_drawn_and_so_are_zeros_and_nulls(frame, draw):
         warnings.simplefilter("error")
         for some in (frame.head(1), zeros, nulls):
             charts.styled(draw(some).draw_without_rendering)()
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (["Coldplay"], "Coldplay"),
+        (["Coldplay", "Kings Of Leon"], "Coldplay and Kings Of Leon"),
+        (["A", "B", "C", "D"], "A, B and 2 more"),
+        ([], ""),
+    ],
+)
+def test_those_who_share_the_lead_are_all_counted(names, title):
+    assert charts.listed(names) == title

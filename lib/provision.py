@@ -31,8 +31,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of creating or removing everything, in order."""
+    """The steps of creating or removing everything for a target, in order."""
 
+    target: str
     steps: tuple[Step, ...]
 
     def __str__(self) -> str:
@@ -40,7 +41,7 @@ class Plan:
         table = [("action", "resource", "name", "state", "cost"), *rows]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-        return "\n".join(lines)
+        return "\n".join([f"target {self.target}", "", *lines])
 
     @property
     def pending(self) -> tuple[Step, ...]:
@@ -73,7 +74,7 @@ def creation(settings: Settings) -> Plan:
     is something else.
     """
     _require_local(settings)
-    return Plan((_create_database(settings), *_create_data(settings)))
+    return Plan(settings.dwh.target, (_create_database(settings), *_create_data(settings)))
 
 
 def removal(settings: Settings) -> Plan:
@@ -82,7 +83,7 @@ def removal(settings: Settings) -> Plan:
     Raises ProvisionError when the file holds something that this project did not make.
     """
     _require_local(settings)
-    return Plan((_remove_database(settings), *_remove_data(settings)))
+    return Plan(settings.dwh.target, (_remove_database(settings), *_remove_data(settings)))
 
 
 def _require_local(settings: Settings) -> None:

@@ -53,7 +53,7 @@ def parser() -> Parser:
         prog="python -m lib.run", description="Run the five notebooks headless.", allow_abbrev=False
     )
     add = command.add_argument
-    add("--target", help="the warehouse: local (default) or redshift")
+    add("--target", help="the warehouse: local (default); redshift is not in this version")
     add("--config", metavar="FILE", help="configuration file (default: dwh.cfg)")
     add("--log-data", metavar="FOLDER", help="event logs (default: the sample)")
     add("--song-data", metavar="FOLDER", help="song metadata (default: the sample)")

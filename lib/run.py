@@ -241,6 +241,8 @@ def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress) 
             on_cell_start=progress.step,
             # The kernel listens on loopback; without this it warns of that at every start.
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            # At its end a kernel is interrupted, and sometimes logs that as an error.
+            extra_arguments=["--IPKernelApp.log_level=50"],
         )
         reason = unfinished(executed)
     except PapermillExecutionError as error:

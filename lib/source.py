@@ -268,8 +268,8 @@ def _digest(path: str) -> tuple[str, int]:
 
 def _can_stay(path: str) -> bool:
     """Tell whether a large file can be parsed where it lies: plain text, a record a line."""
-    if set(path) & set("*?["):  # the parser would take the name for a pattern
-        return False
+    if set(path) & set("*?[") or path.lower().endswith(".gz"):
+        return False  # the parser would take the name for a pattern, or for its word
     try:
         with open(path, "rb") as file:
             return isinstance(json.loads(file.readline(LARGE).decode()), dict)

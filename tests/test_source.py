@@ -208,6 +208,17 @@ def test_a_large_file_of_another_layout_is_rewritten(tmp_path, write, event, gat
     assert records == many
 
 
+@pytest.mark.parametrize("name", ["plain.json.gz", "st*r.json", "wh[1]ch?.json"])
+def test_a_large_file_whose_name_would_mislead_the_parser_is_rewritten(
+    tmp_path, write, event, gathered, name
+):
+    many = [event(itemInSession=i) for i in range(3000)]
+    file = write(tmp_path / "log" / name, many)
+    batch, records = gathered(EVENTS, tmp_path / "log")
+    assert batch.parts != [str(file)]
+    assert records == many
+
+
 def test_thousands_of_small_files_become_one_part(tmp_path, write, song, gathered):
     many = [song(song_id=f"SO{number:04}") for number in range(1200)]
     for number, record in enumerate(many):

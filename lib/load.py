@@ -126,9 +126,7 @@ def _load(warehouse: Warehouse, settings: Settings, progress, strict: set[source
         batches = []
         for kind, place in places.items():
             progress(f"reading {kind.name}")
-            known = {
-                key: digest for key, digest, _ in warehouse.rows("load/ledger", kind=kind.name)
-            }
+            known = dict(warehouse.rows("load/ledger", kind=kind.name))
             batches.append(source.gather(kind, place, known, Path(scratch), kind in strict))
         result = Load(
             {batch.kind.name: len(batch.files) for batch in batches},

@@ -16,7 +16,7 @@ import os
 import re
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,19 +160,17 @@ def gather(
     known: Mapping[str, str],
     scratch: Path,
     strict: bool = False,
-    progress: Callable[[int], None] = lambda files: None,
 ) -> Batch:
     """Gather the files below `place` that are not in `known` (path to content hash).
 
     `scratch`: an empty folder for the bundles.
     `strict`: read record by record, so that the first bad one is named.
-    `progress`: is told the number of files done.
     Raises SourceError for what can't be read or has changed, BadRecord for a bad record.
     """
     batch = Batch(kind)
     large = []
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
-        for done, (path, size) in enumerate(listing(place)):
+        for path, size in listing(place):
             if size >= LARGE and not strict and _can_stay(path):
                 large.append((path, size))
                 continue
@@ -187,8 +185,6 @@ def gather(
             lines = _lines(body) if body is not None and not strict else None
             count = bundle.add(_records(path, kind if strict else None) if lines is None else lines)
             batch.files.append(SourceFile(path, size, digest, count))
-            if done % 1000 == 0:
-                progress(done)
     if bundle.count:
         batch.parts.append(str(bundle.path))
     _add_large(batch, large, known)

@@ -228,16 +228,6 @@ def test_thousands_of_small_files_become_one_part(tmp_path, write, song, gathere
     assert sorted(records, key=lambda record: record["song_id"]) == many
 
 
-def test_progress_is_told_a_thousand_files_at_a_time(tmp_path, write):
-    for number in range(2001):
-        write(tmp_path / f"song/{number}.json", b"{}")
-    (tmp_path / "scratch").mkdir()
-    told = []
-    source.gather(SONGS, str(tmp_path / "song"), {}, tmp_path / "scratch", progress=told.append)
-    assert told[-1] == 2000
-    assert len(told) <= 3
-
-
 # What is known
 
 

@@ -1,2 +1,2 @@
 -- What was loaded before.
-select file_key, content_hash, batch_id from load_files where kind = :kind
+select file_key, content_hash from load_files where kind = :kind

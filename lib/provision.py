@@ -56,7 +56,8 @@ class Plan:
         listed = ", ".join(step.name for step in self.pending)
         return (
             f"Nothing was removed. To remove {listed}: set confirm = True above and run this "
-            "notebook again, or run: python -m lib.run --only 05 --teardown"
+            "notebook again, or run, with the options that you ran before: "
+            "python -m lib.run --only 05 --teardown"
         )
 
     def apply(self) -> str:

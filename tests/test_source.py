@@ -174,7 +174,9 @@ def test_gzip_is_told_by_content_not_by_name(tmp_path, write, event, gathered, n
 
 
 @pytest.mark.parametrize(
-    "nothing", [b"", b"\n", b"\r\n \t\n", b"\xef\xbb\xbf", gzip.compress(b""), gzip.compress(b"\n")]
+    "nothing",
+    [b"", b"\n", b"\r\n \t\n", b"\xef\xbb\xbf", gzip.compress(b""), gzip.compress(b"\n")],
+    ids=["empty", "line", "blank", "bom", "gzip of empty", "gzip of line"],
 )
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_empty_file_is_a_file_with_no_record(tmp_path, write, gathered, nothing, strict):

@@ -158,15 +158,15 @@ def _stage(warehouse: Warehouse, batch: source.Batch, batch_id: int, place: str)
         )
     if not batch.parts:
         return
-    ((before,),) = warehouse.rows("status/count", {"table": f"staging_{kind}"})
     fields = {"fields": batch.kind.fields}
     try:
         warehouse.run(f"load/stage_{kind}", fields, files=batch.parts, batch_id=batch_id)
     except WarehouseError as error:
         raise _Unparsed(batch.kind, str(error)) from error
-    ((after,),) = warehouse.rows("status/count", {"table": f"staging_{kind}"})
-    if after - before != batch.records:
-        reason = f"{place}: {batch.records:,} records were read and {after - before:,} staged."
+    table = {"table": f"staging_{kind}"}
+    ((staged,),) = warehouse.rows("status/staged", table, batch_id=batch_id)
+    if staged != batch.records:
+        reason = f"{place}: {batch.records:,} records were read and {staged:,} staged."
         raise _Unparsed(batch.kind, reason)
     if warehouse.rows(f"audit/staging_{kind}_required", batch_id=batch_id):
         raise _Unparsed(batch.kind, f"{place}: a record of {kind} lacks a required field.")

@@ -118,9 +118,9 @@ def _create_data(settings: Settings) -> tuple[Step, ...]:
             source.listing(place)  # a wrong folder is said now, before anything is made
         return _own_data(settings)
     folder = _sample_folder()
-    if (folder / "sample.json").exists():
-        return (Step("sample data", warehouse.shown(folder), "exists", "keep"),)
     name = warehouse.shown(folder)
+    if (folder / "sample.json").exists():
+        return (Step("sample data", name, "exists", "keep"),)
     return (Step("sample data", name, "missing", "create", lambda: _sample().make(folder)),)
 
 
@@ -164,7 +164,7 @@ def _remove_data(settings: Settings) -> tuple[Step, ...]:
     if not settings.uses_sample:
         return _own_data(settings)
     folder = _sample_folder()
-    if not folder.exists():
-        return (Step("sample data", warehouse.shown(folder), "missing", "none"),)
     name = warehouse.shown(folder)
+    if not folder.exists():
+        return (Step("sample data", name, "missing", "none"),)
     return (Step("sample data", name, "exists", "delete", lambda: _sample().remove(folder)),)

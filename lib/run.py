@@ -212,15 +212,13 @@ class Progress:
         if cell.cell_type == "markdown" and headings:
             self.heading = headings[0].lstrip("# ")
             line = f"{self.name:<14}{self.heading}"[:78] + " …"
-            print(f"\r\033[K{line}" if self._in_place else line, **self._ending())
+            end = "" if self._in_place else "\n"
+            print(f"\r\033[K{line}" if self._in_place else line, end=end, flush=True)
 
     def done(self, status: str, seconds: float) -> None:
         """Show how the notebook ended."""
         clear = "\r\033[K" if self._in_place else ""
         print(f"{clear}{self.name:<14}{status} in {seconds:.1f} s", flush=True)
-
-    def _ending(self) -> dict:
-        return {"end": "" if self._in_place else "\n", "flush": True}
 
 
 def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress) -> None:
@@ -301,7 +299,6 @@ def prepared(arguments) -> Run:
     arguments.parameters = [pair for pair in arguments.parameters if pair[0] not in PLACES]
     places = {place: getattr(arguments, place) for place in PLACES if place != "config"}
     settings = config.load(arguments.config or "", target=arguments.target, **places)
-    selected(arguments.first, arguments.only)
     name = arguments.name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{settings.dwh.target}"
     if Path(name).name != name:
         raise UsageError(f"--name is the name of a folder, not a path: {name!r}.")
@@ -313,25 +310,24 @@ def prepared(arguments) -> Run:
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    words = sys.argv[1:] if arguments is None else arguments
     try:
-        run = prepared(parser().parse_args(words))
+        run = prepared(parser().parse_args(arguments))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     try:
         run.execute()
     except UserError as error:
-        print(f"\n{error}\n\n{_remedy(run, words)}", file=sys.stderr)
+        print(f"\n{error}\n\n{_remedy(run)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nInterrupted. {_remedy(run, words)}", file=sys.stderr)
+        print(f"\nInterrupted. {_remedy(run)}", file=sys.stderr)
         return 130
     print(run.summary())
     return 0
 
 
-def _remedy(run: Run, words: list[str]) -> str:
+def _remedy(run: Run) -> str:
     failed = next(entry for entry in run.journal["notebooks"] if entry["status"] != "completed")
     return (
         f"The executed notebook is {_short(run.folder / failed['name'])}.ipynb; when the cause is "

@@ -242,10 +242,14 @@ def _read(path: str, size: int) -> bytes:
         finally:
             os.close(handle)
     except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror}. Nothing was loaded.") from None
+        raise _unreadable(path, error) from None
     if len(body) != size:
         raise SourceError(f"{path} changed while it was read; load again. Nothing was loaded.")
     return body
+
+
+def _unreadable(path: str, error: OSError) -> SourceError:
+    return SourceError(f"{path} can't be read: {error.strerror}. Nothing was loaded.")
 
 
 def _digest(path: str) -> tuple[str, int]:
@@ -258,7 +262,7 @@ def _digest(path: str) -> tuple[str, int]:
                 lines += chunk.count(b"\n")
                 last = chunk
     except OSError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror}. Nothing was loaded.") from None
+        raise _unreadable(path, error) from None
     return digest.hexdigest(), lines + (not last.endswith(b"\n"))
 
 

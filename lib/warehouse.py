@@ -170,9 +170,11 @@ class DuckDB(Warehouse):
         """Let statements read DataFrames by name (see the dialect's macro `frame`)."""
         for name, frame in frames.items():
             self.raw.register(name, frame)
-        yield
-        for name in frames:
-            self.raw.unregister(name)
+        try:
+            yield
+        finally:
+            for name in frames:
+                self.raw.unregister(name)
 
 
 def connect(settings: Settings, read_only: bool = False, create: bool = False) -> Warehouse:

@@ -24,7 +24,11 @@ QUERIES = [
     if name.startswith(("analysis/", "audit/", "status/"))
     or name in ("load/ledger", "load/next_batch")
 ]
-IDENTIFIERS = {"tables": TABLES, "table": "users", "fields": {"song": "varchar", "ts": "bigint"}}
+IDENTIFIERS = {
+    "tables": TABLES,
+    "table": "staging_events",
+    "fields": {"song": "varchar", "ts": "bigint"},
+}
 VALUES = {"batch_id": 1, "min_coverage": 0.5, "kind": "events", "top": 10}
 OTHER = """
 import sys, duckdb
@@ -289,7 +293,7 @@ def test_a_transaction_leaves_nothing_of_itself_when_it_fails_in_any_way(dwh, er
 def test_a_transaction_leaves_nothing_of_itself_when_a_statement_is_refused(dwh):
     made = dwh()
     with pytest.raises(WarehouseError, match="no_such_table"), made.transaction():
-        insert_an_hour(made, lambda: made.run("status/count", {"table": "no_such_table"}))
+        insert_an_hour(made, lambda: made.run("status/staged", {"table": "no_such_table"}))
     assert made.row_counts()["time"] == 0
 
 

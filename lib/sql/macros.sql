@@ -8,6 +8,12 @@
         + cast(extract(hour from {{ at }}) as integer))
 {%- endmacro %}
 
+{#- Whether a user's version is in force at a moment: half-open, the last one without an end. -#}
+{% macro in_force(version, moment) -%}
+{{ moment }} >= {{ version }}.valid_from
+    and {{ moment }} < coalesce({{ version }}.valid_to, cast('9999-12-31' as timestamp))
+{%- endmacro %}
+
 {#- A text without the spaces around it; only spaces, so that every engine agrees. -#}
 {% macro trimmed(text) -%}
 trim(both ' ' from {{ text }})

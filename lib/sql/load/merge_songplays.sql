@@ -33,8 +33,7 @@ select
 from plays
 left join users
     on plays.user_id = users.user_id
-    and plays.played_at >= users.valid_from
-    and plays.played_at < coalesce(users.valid_to, cast('9999-12-31' as timestamp))
+    and {{ in_force("users", "plays.played_at") }}
 left join matches
     on plays.song_title = matches.song_title
     and plays.artist_name = matches.artist_name

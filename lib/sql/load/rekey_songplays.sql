@@ -23,5 +23,4 @@ from (
 where
     songplays.user_key = versions.former_key
     and songplays.user_key <> versions.user_key
-    and songplays.played_at >= versions.valid_from
-    and songplays.played_at < coalesce(versions.valid_to, cast('9999-12-31' as timestamp))
+    and {{ in_force("versions", "songplays.played_at") }}

@@ -1,2 +1,0 @@
--- Rows of one table.
-select count(*) as row_count from {{ table }}

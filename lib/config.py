@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -88,6 +89,11 @@ class Cluster:
     )
     expires_hours: int = option(24, "hours after which the cluster is marked as expired", minimum=1)
     snapshot_days: int = option(7, "days that automatic snapshots are kept", minimum=1)
+    final_snapshot_days: int = option(
+        0, "days that a snapshot of a removed cluster is kept; 0: none is taken", minimum=0
+    )
+    audit_logs: bool = option(False, "write connections, users and statements to CloudWatch")
+    vpc: str = option("", "VPC of the cluster; empty: the account's default, or its only one")
 
 
 @dataclass(frozen=True)
@@ -271,6 +277,10 @@ def _converted(section: str, name: str, raw: str, where: str):
     """Return the text `raw` as the setting's type, or say what was expected."""
     setting = next(s for s in fields(SECTIONS[section]) if s.name == name)
     about, kind = setting.metadata, type(setting.default)
+    if kind is bool:
+        if raw.lower() not in ("true", "false"):
+            raise ConfigError(f"{where} must be true or false, not {raw!r}.")
+        return raw.lower() == "true"
     if kind is str and not about["choices"]:
         return raw
     shown = "a hidden value" if about["secret"] else repr(raw)
@@ -308,4 +318,48 @@ def _checked(settings: Settings) -> Settings:
     memory = settings.local.memory_limit
     if memory and not re.fullmatch(r"(?i)\d+(\.\d+)?\s*[KMGT]i?B", memory):
         raise ConfigError(f"[LOCAL] MEMORY_LIMIT is a size such as 4GB, not {memory!r}.")
+    if settings.dwh.target == "redshift":
+        _check_addresses(settings.cluster)
+        if not settings.db.host:  # a cluster made elsewhere follows its own rules
+            _check_cluster(settings)
     return settings
+
+
+def _check_addresses(cluster: Cluster) -> None:
+    """Refuse a range of addresses that opens the cluster to strangers."""
+    where = "[CLUSTER] CLIENT_CIDR"
+    if not cluster.client_cidr:
+        return
+    try:
+        network = ipaddress.ip_network(cluster.client_cidr)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}; such as 203.0.113.7/32.") from None
+    if network.prefixlen < 8:
+        raise ConfigError(
+            f"{where} {cluster.client_cidr} would let the whole world try the database's door; "
+            "name your own address, such as 203.0.113.7/32, or leave it empty to look it up."
+        )
+    if network.version != 4:
+        raise ConfigError(f"{where} must be an IPv4 range; the cluster has no IPv6 address.")
+
+
+def _check_cluster(settings: Settings) -> None:
+    """Refuse what Redshift would refuse, or what AWS advises against."""
+    cluster, db = settings.cluster, settings.db
+    if not re.fullmatch(r"(?!.*--)(?!sg-)[a-z][a-z0-9-]{0,34}(?<!-)", cluster.identifier):
+        raise ConfigError(
+            "[CLUSTER] IDENTIFIER must be small letters, digits and single hyphens, from a letter "
+            f"on, at most 35, not {cluster.identifier!r}."
+        )
+    if cluster.node_type.startswith("dc2"):
+        raise ConfigError(
+            f"[CLUSTER] NODE_TYPE {cluster.node_type} can't be created any more; use ra3.large."
+        )
+    if not (5431 <= db.port <= 5455 or 8191 <= db.port <= 8215):
+        raise ConfigError(f"[DB] PORT must be 5431 to 5455 or 8191 to 8215, not {db.port}.")
+    if db.user in ("admin", "awsuser"):
+        raise ConfigError(f"[DB] USER {db.user} is what attackers try; use another, as dwh_admin.")
+    if db.name == "dev":
+        raise ConfigError("[DB] NAME dev is what attackers try; use another, such as sparkify.")
+    if cluster.snapshot_days > 35:
+        raise ConfigError("[CLUSTER] SNAPSHOT_DAYS must be at most 35.")

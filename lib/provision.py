@@ -1,13 +1,13 @@
 """What a target needs to exist: a plan of it, its creation, and its removal.
 
-A plan is shown before it is carried out. On `local` creating is free and done at once; removing is
-done only when confirmed.
+A plan is shown before it is carried out. On `local` creating is free and done at once; removing,
+and anything on `redshift`, is done only when confirmed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import ROOT, UserError, source, warehouse
@@ -20,28 +20,39 @@ class ProvisionError(UserError):
 
 @dataclass(frozen=True)
 class Step:
-    """One resource: what it is, where, its state, and what will be done with it."""
+    """One resource: what it is, where, its state, what will be done with it, and what it costs."""
 
     resource: str
     name: str
     state: str
     action: str
     apply: Callable[[], object] | None = None
+    cost: str = "free"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of creating or removing everything for a target, in order."""
+    """The steps of creating or removing everything for a target, in order.
+
+    `header`: what else to know before confirming, labelled.
+    `confirmation`: what is said while that is lacking; empty when nothing needs it.
+    `closing`: called after the last step, for the last words.
+    `resume`: what is said after a step that failed.
+    """
 
     target: str
     steps: tuple[Step, ...]
+    header: tuple[tuple[str, str], ...] = ()
+    confirmation: str = ""
+    closing: Callable[[], str] = str
+    resume: str = ""
 
     def __str__(self) -> str:
-        rows = [(step.action, step.resource, step.name, step.state, "free") for step in self.steps]
+        rows = [(s.action, s.resource, s.name, s.state, s.cost) for s in self.steps]
         table = [("action", "resource", "name", "state", "cost"), *rows]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-        return "\n".join([f"target {self.target}", "", *lines])
+        return "\n".join([labelled(("target", self.target), *self.header), "", *lines])
 
     @property
     def pending(self) -> tuple[Step, ...]:
@@ -51,47 +62,71 @@ class Plan:
     @property
     def how_to_confirm(self) -> str:
         """The words that would carry the plan out."""
-        if not self.pending:
-            return "There is nothing to remove."
-        listed = ", ".join(step.name for step in self.pending)
-        return (
-            f"Nothing was removed. To remove {listed}: set confirm = True above and run this "
-            "notebook again, or run, with the options that you ran before: "
-            "python -m lib.run --only 05 --teardown"
-        )
+        return self.confirmation if self.pending else "Nothing to do."
 
-    def apply(self) -> str:
-        """Carry the plan out, and say what was done."""
+    def apply(self, confirm: bool = False) -> str:
+        """Carry the plan out, unless it needs a confirmation that is lacking; say what was done."""
+        if not self.pending or (self.confirmation and not confirm):
+            return self.how_to_confirm
+        done: list[str] = []
         for step in self.pending:
-            step.apply()
-        done = ", ".join(f"{step.action} {step.name}" for step in self.pending)
-        return f"Done: {done}." if done else "Nothing to do."
+            try:
+                step.apply()
+            except UserError as error:
+                before = f" Done before that: {', '.join(done)}." if done else ""
+                raise type(error)(f"{error}{before}{self.resume}") from error
+            done.append(f"{step.action} {step.resource} {step.name}")
+        return f"Done: {', '.join(done)}.\n{self.closing()}".rstrip()
+
+
+def labelled(*lines: tuple[str, str]) -> str:
+    """Return lines of a label and a text, the texts below one another."""
+    width = max(len(label) for label, _ in lines)
+    return "\n".join(f"{label:{width}} {text}" for label, text in lines)
 
 
 def creation(settings: Settings) -> Plan:
-    """Return the plan of creating what the target lacks: the database file, the sample.
+    """Return the plan of creating what the target lacks: a database or a cluster, the sample.
 
-    Raises ProvisionError when the data's folder is missing, WarehouseError when the database file
-    is something else.
+    Raises ProvisionError when the data's folder is missing or something can't be created,
+    WarehouseError when the database file is something else, AwsError when AWS refuses.
     """
-    _require_local(settings)
+    if settings.dwh.target == "redshift":
+        from lib import cluster
+
+        plan = cluster.creation(settings)
+        return replace(plan, steps=(*_create_data(settings), *plan.steps))
     return Plan(settings.dwh.target, (_create_database(settings), *_create_data(settings)))
 
 
 def removal(settings: Settings) -> Plan:
-    """Return the plan of removing what the project made: the database file, the sample.
+    """Return the plan of removing what the project made: the database or cluster, the sample.
 
     Raises ProvisionError when the file holds something that this project did not make.
     """
-    _require_local(settings)
-    return Plan(settings.dwh.target, (_remove_database(settings), *_remove_data(settings)))
+    if settings.dwh.target == "redshift":
+        from lib import cluster
+
+        return cluster.removal(settings)
+    steps = (_remove_database(settings), *_remove_data(settings))
+    listed = ", ".join(step.name for step in steps if step.apply)
+    confirmation = (
+        f"Nothing was removed. To remove {listed}: set confirm = True above and run this notebook "
+        "again, or run, with the options that you ran before: "
+        "python -m lib.run --only 05 --teardown"
+    )
+    return Plan(settings.dwh.target, steps, confirmation=confirmation)
 
 
-def _require_local(settings: Settings) -> None:
-    if settings.dwh.target != "local":
-        raise ProvisionError(
-            f"The target {settings.dwh.target} can't be used in this version; use target local."
-        )
+def status(settings: Settings) -> str:
+    """Return what exists of the target, and what it costs."""
+    if settings.dwh.target == "redshift":
+        from lib import cluster
+
+        return cluster.status(settings)
+    file = settings.database
+    state = "exists" if file.exists() else "does not exist"
+    return f"target local: {warehouse.shown(file)} {state}; it costs nothing."
 
 
 def _create_database(settings: Settings) -> Step:
@@ -115,7 +150,7 @@ def _make_database(settings: Settings) -> None:
 def _create_data(settings: Settings) -> tuple[Step, ...]:
     if not settings.uses_sample:
         for place in (settings.log_data, settings.song_data):
-            source.listing(place)  # a wrong folder is said now, before anything is made
+            source.listing(place, settings)  # a wrong folder is said now, before anything is made
         return _own_data(settings)
     folder = _sample_folder()
     name = warehouse.shown(folder)

@@ -50,10 +50,13 @@ def test_removal_deletes_the_database_and_leaves_the_data(settings, tmp_path):
         ("song metadata", "keep"),
     ]
     assert settings.database.exists(), "a plan changes nothing"
-    plan.apply()
+    assert plan.apply() == plan.how_to_confirm
+    assert "Nothing was removed" in plan.how_to_confirm
+    assert settings.database.exists(), "nothing is removed unless confirmed"
+    plan.apply(confirm=True)
     assert not settings.database.exists()
     assert (tmp_path / "logs" / "one.json").exists()
-    assert provision.removal(settings).how_to_confirm == "There is nothing to remove."
+    assert provision.removal(settings).apply(confirm=True) == "Nothing to do."
 
 
 def test_a_database_with_tables_of_others_is_not_removed(settings):
@@ -74,7 +77,7 @@ def test_a_file_that_is_no_database_is_neither_used_nor_removed(settings):
     assert settings.database.read_text().startswith("my notes")
 
 
-def test_the_target_redshift_is_refused_in_this_version(tmp_path):
-    settings = config.load(environ={}, target="redshift")
-    with pytest.raises(provision.ProvisionError, match="can't be used in this version"):
-        provision.creation(settings)
+def test_status_says_whether_there_is_a_warehouse(settings):
+    assert "does not exist" in provision.status(settings)
+    provision.creation(settings).apply()
+    assert "exists; it costs nothing" in provision.status(settings)

@@ -1,0 +1,365 @@
+"""The Redshift cluster: plan, creation, connection, status, removal.
+
+What it is made of is in lib/resources.py. Nothing that costs or deletes happens without a plan
+that was confirmed, and what does not carry our tags is never adopted, changed or deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lib import aws
+from lib.config import Settings
+from lib.provision import Plan, Step, labelled
+from lib.resources import (
+    PROJECT,
+    READY,
+    REMOVE,
+    RUN,
+    Bucket,
+    ClusterError,
+    Firewall,
+    Parameters,
+    Resource,
+    Role,
+    Site,
+    Subnets,
+    Warehouse,
+    copy_role,
+)
+
+__all__ = ["ClusterError", "creation", "removal", "running", "status"]
+HOW = "set confirm = True above and run this notebook again, or run, with your options:"
+PRICES = json.loads(Path(__file__).with_name("prices.json").read_text())
+
+
+class Secret(str):
+    """A text that does not show itself in a repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'hidden'"
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a cluster costs per hour in US dollars, and who says so."""
+
+    hour: float
+    source: str
+
+    def __str__(self) -> str:
+        return f"${self.hour:.2f} an hour, ${self.hour * 24:.2f} a day"
+
+
+def creation(settings: Settings, progress: Callable[[str], object] = print) -> Plan:
+    """Return the plan of creating the cluster and what it needs; nothing is changed by it.
+
+    Raises ClusterError for what must not be created, AwsError when AWS refuses to be asked.
+    """
+    account = Site(settings, progress)
+    if settings.db.host:
+        return Plan("redshift", _elsewhere(settings), _place(account))
+    cluster = Warehouse(account)
+    found = cluster.owned()
+    price = price_of(account, found)
+    if not found:
+        _refuse_unless_offered(account)
+    if not found or found["ClusterStatus"] not in READY:
+        _refuse_if_dear(account, price)
+    cluster.cost = f"${price.hour:.2f}/h"
+    steps = tuple(part.creation() for part in _parts(account, cluster))
+    steps += _elsewhere(settings)
+    return Plan(
+        "redshift",
+        steps,
+        _header(account, price, found),
+        f"Nothing was created. To create it for {price}:\n{HOW}\n{RUN} --yes",
+        lambda: _listening(settings, account, price),
+        " Run again, it goes on where it stopped. What exists by now may cost; look at it with "
+        f"{RUN} --status, or remove it with {REMOVE}",
+    )
+
+
+def _parts(account: Site, cluster: Warehouse) -> list[Resource]:
+    """Return what is to be made, in the order in which it is needed."""
+    parts = [Bucket(account), Role(account), Firewall(account), Parameters(account)]
+    parts += [] if account.vpc["IsDefault"] else [Subnets(account)]
+    given = account.settings.iam_role.arn
+    return [part for part in parts if not (given and part.kind == "role")] + [cluster]
+
+
+def _elsewhere(settings: Settings) -> tuple[Step, ...]:
+    """Return what was made elsewhere, and stays as it is."""
+    named = {"cluster": settings.db.host, "role": settings.iam_role.arn}
+    return tuple(
+        Step(kind, name, "made elsewhere", "keep", cost="") for kind, name in named.items() if name
+    )
+
+
+def _place(account: Site) -> tuple[tuple[str, str], ...]:
+    bucket = account.settings.data.region
+    apart = "" if bucket == account.region else f", the bucket in {bucket}"
+    return (("account", f"{account.id}, region {account.region}{apart}"),)
+
+
+def _header(account: Site, price: Price, found: dict | None) -> tuple[tuple[str, str], ...]:
+    cidr, whose = account.reach
+    port = account.settings.db.port
+    storage = PRICES["usd_per_gb_month"]
+    made = found or {"Tags": account.tags}
+    return (
+        *_place(account),
+        ("price", f"{price}, and ${storage} a month for each GB stored"),
+        ("", price.source),
+        ("open", f"port {port} to {cidr} only ({whose}), over TLS only"),
+        ("expires", f"{_expiry(made)}: marked so, but nothing removes it by itself"),
+    )
+
+
+def _expiry(found: dict) -> str:
+    text = next((tag["Value"] for tag in found["Tags"] if tag["Key"] == "expires"), "")
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC" if text else "never"
+
+
+def _listening(settings: Settings, account: Site, price: Price) -> str:
+    host, port = endpoint(settings, account)
+    return (
+        f"The cluster answers at {host}:{port}.\nIt costs {price}, until it is removed:\n{REMOVE}"
+    )
+
+
+def _refuse_unless_offered(account: Site) -> None:
+    wanted = account.settings.cluster.node_type
+    ask = "describe_orderable_cluster_options"
+    if account.ask("redshift", ask, NodeType=wanted)["OrderableClusterOptions"]:
+        return
+    options = account.ask("redshift", ask)["OrderableClusterOptions"]
+    offered = ", ".join(sorted({option["NodeType"] for option in options}))
+    raise ClusterError(
+        f"The node type {wanted} is not offered in {account.region}; set [CLUSTER] NODE_TYPE to "
+        f"one that is: {offered}."
+    )
+
+
+def _refuse_if_dear(account: Site, price: Price) -> None:
+    most = account.settings.cluster.max_hourly_usd
+    if price.hour > most:
+        raise ClusterError(
+            f"The cluster would cost {price} ({price.source}), and [CLUSTER] MAX_HOURLY_USD is "
+            f"{most}; choose a smaller NODE_TYPE or NUM_NODES, or raise it."
+        )
+
+
+def price_of(account: Site, found: dict | None = None) -> Price:
+    """Return the price of the cluster that was found, else of the one that the settings ask for."""
+    wanted = account.settings.cluster
+    kind, nodes = wanted.node_type, wanted.num_nodes
+    if found:
+        kind, nodes = found["NodeType"], found["NumberOfNodes"]
+    try:
+        hour = _listed_price(account, kind)
+        return Price(hour * nodes, f"verified by the price list API, {datetime.now(UTC):%Y-%m-%d}")
+    except (aws.AwsError, LookupError, ValueError) as error:
+        cause = error.__cause__
+        why = (cause and aws.code(cause)) or "no answer"
+    if kind not in PRICES["usd_per_node_hour"]:
+        raise ClusterError(
+            f"The price of {kind} could not be asked ({why}) and is not known here, so that it "
+            "can't be compared with [CLUSTER] MAX_HOURLY_USD; let yourself ask it (statement "
+            f"{aws.statement_for('pricing:GetProducts')}), or use ra3.large."
+        )
+    hour = PRICES["usd_per_node_hour"][kind]
+    source = f"bundled price of {PRICES['date']} for us-east-1, unverified (price list: {why})"
+    return Price(hour * nodes, source)
+
+
+def _listed_price(account: Site, kind: str) -> float:
+    """Return the price of a node per hour. Raises LookupError when the list does not have it."""
+    where = {
+        "regionCode": account.region,
+        "instanceType": kind,
+        "productFamily": "Compute Instance",
+    }
+    filters = [{"Type": "TERM_MATCH", "Field": key, "Value": where[key]} for key in where]
+    arguments = {"ServiceCode": "AmazonRedshift", "Filters": filters}
+    listed = account.ask("pricing", "get_products", **arguments)["PriceList"]
+    prices = [
+        float(dimension["pricePerUnit"]["USD"])
+        for product in map(json.loads, listed)
+        for term in product["terms"]["OnDemand"].values()
+        for dimension in term["priceDimensions"].values()
+        if dimension["unit"] == "Hrs"
+    ]
+    if not any(prices):
+        raise LookupError(kind)
+    return max(prices)
+
+
+def removal(settings: Settings, progress: Callable[[str], object] = print) -> Plan:
+    """Return the plan of removing all that carries our tags; nothing is changed by it."""
+    account = Site(settings, progress)
+    if settings.db.host:
+        return Plan("redshift", _elsewhere(settings), _place(account))
+    cluster = Warehouse(account)
+    parts = [cluster, Firewall(account), Parameters(account), Subnets(account)]
+    parts += [Bucket(account)] if settings.iam_role.arn else [Role(account), Bucket(account)]
+    if found := cluster.find():
+        cluster.cost = _cost(account, found)
+    steps = tuple(part.removal() for part in parts) + _elsewhere(settings)
+    days = settings.cluster.final_snapshot_days
+    kept = f"a final snapshot is kept for {days} days" if days else "no final snapshot is taken"
+    return Plan(
+        "redshift",
+        steps,
+        (*_place(account), ("loses", f"all tables and automatic snapshots; {kept}")),
+        f"Nothing was removed. To remove what the plan says:\n{HOW}\n{REMOVE}",
+        lambda: _verify_absent(account),
+        f" Run again, it goes on where it stopped: {REMOVE}",
+    )
+
+
+def _cost(account: Site, found: dict) -> str:
+    try:
+        return f"${price_of(account, found).hour:.2f}/h"
+    except ClusterError:
+        return "unknown"
+
+
+def _verify_absent(account: Site) -> str:
+    left = [name for name in tagged(account) if not name.startswith("snapshot")]
+    if left:
+        raise ClusterError(
+            f"These still carry the tag cluster={account.identifier}: {', '.join(left)}. Run this "
+            "again; if the settings were others when they were made, with those."
+        )
+    kept = ", ".join(tagged(account))
+    still = f", except for the {kept}" if kept else ""
+    return f"Nothing with the tag cluster={account.identifier} is left{still}."
+
+
+def tagged(account: Site) -> list[str]:
+    """Return all that carries our tags, by asking each service for it."""
+    tags: dict[str, list] = {}
+    wanted = {"TagKeys": ["project", "cluster"], "TagValues": [PROJECT, account.identifier]}
+    for one in account.ask("redshift", "describe_tags", **wanted)["TaggedResources"]:
+        tags.setdefault(one["ResourceName"].split(":", 5)[5], []).append(one["Tag"])
+    filters = [{"Name": "tag:cluster", "Values": [account.identifier]}]
+    groups = account.ask("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]
+    tags |= {f"security group {group['GroupId']}": group["Tags"] for group in groups}
+    roles = account.ask("iam", "list_roles", PathPrefix=f"/{PROJECT}/")["Roles"]
+    for name in [role["RoleName"] for role in roles]:
+        answer = account.ask("iam", "list_role_tags", ("NoSuchEntity",), RoleName=name)
+        tags[f"role {name}"] = (answer or {"Tags": []})["Tags"]
+    prefix = f"{account.identifier}-{account.id}-"
+    for name in [
+        one["Name"] for one in account.ask("s3", "list_buckets", Prefix=prefix)["Buckets"]
+    ]:
+        lacking = ("NoSuchBucket", "NoSuchTagSet")
+        answer = account.ask("s3", "get_bucket_tagging", lacking, Bucket=name)
+        tags[f"bucket {name}"] = (answer or {"TagSet": []})["TagSet"]
+    ours = [name for name, own in tags.items() if account.is_ours(own)]
+    return [re.sub(r"^(\w+?)(group)?:", r"\1 \2 ", name).replace("  ", " ") for name in ours]
+
+
+def status(settings: Settings) -> str:
+    """Return what carries our tags: since when, in which state, what it has cost, until when."""
+    account = Site(settings)
+    if settings.db.host:
+        return f"The cluster at {settings.db.host} was made elsewhere; look at it there."
+    lines = [("target", "redshift"), *_place(account)]
+    found = Warehouse(account).find()
+    if found and account.is_ours(found["Tags"]):
+        lines += _lived(account, found)
+    others = [name for name in tagged(account) if not name.startswith("cluster ")]
+    lines += [("and", other) for other in others]
+    if len(lines) == 2:
+        lines.append(("", f"nothing with the tag cluster={account.identifier} exists or costs"))
+    return labelled(*lines)
+
+
+def _lived(account: Site, found: dict) -> list[tuple[str, str]]:
+    """Return what a cluster is, what it costs, and when it is to go."""
+    now, since = datetime.now(UTC), found.get("ClusterCreateTime") or datetime.now(UTC)
+    hours = (now - since) / timedelta(hours=1)
+    nodes = f"{found['NumberOfNodes']} × {found['NodeType']}"
+    what = f"{account.identifier}, {nodes}, {found['ClusterStatus']}"
+    lines = [("cluster", what), ("since", f"{since:%Y-%m-%d %H:%M} UTC, {hours:.1f} hours")]
+    try:
+        price = price_of(account, found)
+        spent = f"about ${price.hour * hours:.2f} so far, an estimate: hours by price"
+        lines += [("price", str(price)), ("", price.source), ("cost", spent)]
+    except ClusterError as error:
+        lines.append(("price", str(error)))
+    expires = _expiry(found)
+    passed = expires < f"{now:%Y-%m-%d %H:%M} UTC"
+    lines.append(("expired", f"{expires}; remove it: {REMOVE}") if passed else ("expires", expires))
+    return lines
+
+
+def running(settings: Settings) -> str:
+    """Return what is still running and costs, and how to remove it; '' when nothing does."""
+    if settings.db.host:
+        return ""
+    account = Site(settings)
+    found = Warehouse(account).find()
+    if not found or not account.is_ours(found["Tags"]):
+        return ""
+    return (
+        f"The cluster {account.identifier} is {found['ClusterStatus']} in {account.region} and "
+        f"costs {_cost(account, found)} until it is removed: {REMOVE}"
+    )
+
+
+def endpoint(settings: Settings, account: Site | None = None) -> tuple[str, int]:
+    """Return the host and port to connect to. Raises ClusterError when it can't be connected to."""
+    if settings.db.host:
+        return settings.db.host, settings.db.port
+    found = Warehouse(account or Site(settings)).needed()
+    where = found.get("Endpoint") or {}
+    if found["ClusterStatus"] not in READY or not where.get("Address"):
+        raise ClusterError(
+            f"The cluster {settings.cluster.identifier} is {found['ClusterStatus']}; run "
+            "01_provision, which brings it up and waits for it."
+        )
+    return where["Address"], where["Port"]
+
+
+def role_arn(settings: Settings) -> str:
+    """Return the ARN of the role that COPY reads with."""
+    return settings.iam_role.arn or copy_role(Site(settings))
+
+
+def bucket(settings: Settings) -> str:
+    """Return the name of the bucket for a load's manifests and uploads."""
+    own = Bucket(Site(settings))
+    if settings.db.host and own.find():  # made by hand, as the cluster was
+        return own.name
+    own.needed()
+    return own.name
+
+
+def credentials(settings: Settings) -> tuple[str, str]:
+    """Return a user and a password that last for a quarter of an hour."""
+    answer = Site(settings).ask(
+        "redshift",
+        "get_cluster_credentials",
+        ("ClusterNotFound",),
+        DbUser=settings.db.user,
+        DbName=settings.db.name,
+        ClusterIdentifier=settings.cluster.identifier,
+        AutoCreate=False,
+        DurationSeconds=900,
+    )
+    if not answer:
+        raise ClusterError(
+            f"There is no cluster {settings.cluster.identifier} in {settings.aws.region}; "
+            "run 01_provision first."
+        )
+    return answer["DbUser"], Secret(answer["DbPassword"])

@@ -1,0 +1,614 @@
+"""What the Redshift target is made of in AWS: how to find, create, complete and delete each part.
+
+A resource is known by its name, and is ours only when it carries our tags, which its creation
+sets in the same call. Each is brought about by looking first and then doing what is lacking, so
+that it can be repeated whenever it was cut off.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+
+from lib import aws
+from lib.aws import Account, Clock
+from lib.provision import ProvisionError, Step
+
+PROJECT = "sparkify-dwh"
+READY = {"available", "available, prep-for-resize", "available, resize-cleanup"}
+BROKEN = {"hardware-failure", "storage-full"}  # and incompatible-…: AWS does not repair them
+RUN = "python -m lib.run --target redshift"
+REMOVE = f"{RUN} --only 05 --yes"
+
+
+class ClusterError(ProvisionError):
+    """The cluster is not there, not ours, or can't be made."""
+
+
+class Site(Account):
+    """The account and region in which all this is: what is ours in it, its network, its door."""
+
+    @cached_property
+    def tags(self) -> list[dict]:
+        """The tags of everything that is ours."""
+        expires = datetime.now(UTC) + timedelta(hours=self.settings.cluster.expires_hours)
+        named = {"project": PROJECT, "cluster": self.identifier}
+        named["expires"] = f"{expires:%Y-%m-%dT%H:%MZ}"
+        return [{"Key": key, "Value": value} for key, value in named.items()]
+
+    def is_ours(self, tags: list[dict]) -> bool:
+        """Whether the tags are those of this project and this cluster."""
+        named = {tag["Key"]: tag["Value"] for tag in tags}
+        return (named.get("project"), named.get("cluster")) == (PROJECT, self.identifier)
+
+    @cached_property
+    def vpc(self) -> dict:
+        """The network that [CLUSTER] VPC names, else the default one, else the only one."""
+        vpcs = self.ask("ec2", "describe_vpcs")["Vpcs"]
+        wanted = self.settings.cluster.vpc
+        named = [vpc for vpc in vpcs if vpc["VpcId"] == wanted]
+        default = [vpc for vpc in vpcs if vpc["IsDefault"]]
+        chosen = named if wanted else default or vpcs
+        if len(chosen) == 1:
+            return chosen[0]
+        known = ", ".join(vpc["VpcId"] for vpc in vpcs) or "none, so create one first"
+        why = f"no VPC {wanted}" if wanted else "no default VPC"
+        raise ClusterError(
+            f"There is {why} in {self.region}; set [CLUSTER] VPC to one that is there: {known}."
+        )
+
+    @cached_property
+    def reach(self) -> tuple[str, str]:
+        """The range of addresses that may reach the port, and whose it is."""
+        given = self.settings.cluster.client_cidr
+        if self.settings.cluster.access == "vpc":
+            return self.vpc["CidrBlock"], "the VPC's own addresses"
+        if given:
+            return str(ipaddress.ip_network(given)), "[CLUSTER] CLIENT_CIDR"
+        return f"{my_address()}/32", "your address now"
+
+
+def my_address() -> str:
+    """Return the address that this machine has on the internet, as Amazon sees it."""
+    try:
+        site = http.client.HTTPSConnection("checkip.amazonaws.com", timeout=5)
+        site.request("GET", "/")
+        return str(ipaddress.IPv4Address(site.getresponse().read().decode().strip()))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ClusterError(
+            f"Your address could not be looked up at checkip.amazonaws.com ({error}); "
+            "set [CLUSTER] CLIENT_CIDR to it, such as 203.0.113.7/32."
+        ) from None
+
+
+class Resource:
+    """One thing of ours in AWS: how to find, create, complete and delete it."""
+
+    kind, cost, service = "", "free", "redshift"
+
+    def __init__(self, account: Site):
+        self.account, self.settings = account, account.settings
+        self.name = account.identifier
+
+    def ask(self, operation: str, absent: tuple = (), **arguments):
+        """Return the answer of this resource's service."""
+        return self.account.ask(self.service, operation, absent, **arguments)
+
+    def write(self, operation: str, passing: tuple = (), slow: str = "", **arguments):
+        """Change something in this resource's service."""
+        return self.account.write(self.service, operation, passing, slow, **arguments)
+
+    def find(self) -> dict | None:
+        """Return what AWS knows of the resource, its tags in `Tags`; None when it isn't there."""
+        raise NotImplementedError
+
+    def create(self) -> None:
+        """Create it with its tags."""
+        raise NotImplementedError
+
+    def gaps(self, found: dict) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Yield each thing that differs from what it should be, and what changes it."""
+        yield from ()
+
+    def delete(self, found: dict) -> None:
+        """Delete it and all that is in it."""
+        raise NotImplementedError
+
+    def owned(self) -> dict | None:
+        """Return what AWS knows of it; raise ClusterError when it is somebody else's."""
+        found = self.find()
+        if found and not self.account.is_ours(found["Tags"]):
+            key = "[IAM_ROLE] NAME" if self.kind == "role" else "[CLUSTER] IDENTIFIER"
+            raise ClusterError(
+                f"The {self.kind} {self.name} in account {self.account.id} belongs to somebody "
+                f"else (it lacks the tags project={PROJECT} and cluster={self.account.identifier}) "
+                f"and is left alone; choose another {key}."
+            )
+        return found
+
+    def needed(self) -> dict:
+        """Return what AWS knows of it; raise ClusterError when it is missing or foreign."""
+        found = self.owned()
+        if not found:
+            raise ClusterError(
+                f"There is no {self.kind} {self.name} in account {self.account.id}, region "
+                f"{self.account.region}; run 01_provision first."
+            )
+        return found
+
+    def ensure(self) -> None:
+        """Create what is missing, and change what differs."""
+        clock = Clock(self.account.progress)
+        if not self.owned():
+            self.create()
+        while not (found := self.owned()):
+            clock.wait(f"waiting for the {self.kind} to be seen")
+        for _, change in self.gaps(found):
+            change()
+
+    def remove(self) -> None:
+        """Delete it, when it is there and ours."""
+        found = self.find()
+        if found and self.account.is_ours(found["Tags"]):
+            self.delete(found)
+
+    def creation(self) -> Step:
+        """Return the step that brings it about."""
+        step = partial(Step, self.kind, self.name, cost=self.cost)
+        found = self.owned()
+        if not found:
+            return step("missing", "create", self.ensure)
+        if gaps := [why for why, _ in self.gaps(found)]:
+            state = gaps[0] if len(gaps) == 1 else f"{len(gaps)} gaps"
+            return step(state, "update", self.ensure)
+        return step("ours", "keep")
+
+    def removal(self) -> Step:
+        """Return the step that removes it."""
+        found = self.find()
+        if not found:
+            return Step(self.kind, self.name, "missing", "none")
+        if not self.account.is_ours(found["Tags"]):
+            return Step(self.kind, self.name, "not ours", "keep", cost="")
+        return Step(self.kind, self.name, "ours", "delete", self.remove, self.cost)
+
+
+class Bucket(Resource):
+    """The bucket for a load's manifests and uploads, where the data is."""
+
+    kind, cost, service = "bucket", "by size", "s3"
+
+    def __init__(self, account: Site):
+        super().__init__(account)
+        self.region = self.settings.data.region
+        self.name = f"{account.identifier}-{account.id}-{self.region}"
+        self.arn = f"arn:{account.partition}:s3:::{self.name}"
+
+    def find(self) -> dict | None:
+        """Return its tags."""
+        lacking = ("NoSuchBucket", "NoSuchTagSet")
+        if tags := self.ask("get_bucket_tagging", lacking, Bucket=self.name):
+            return {"Tags": tags["TagSet"]}
+        there = self.ask("get_bucket_location", ("NoSuchBucket",), Bucket=self.name)
+        return {"Tags": []} if there else None
+
+    def create(self) -> None:
+        """Create it in the data's region."""
+        where = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
+        about = where | {"Tags": self.account.tags}
+        passing = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+        self.write("create_bucket", passing, Bucket=self.name, CreateBucketConfiguration=about)
+
+    def gaps(self, found: dict) -> Iterator:
+        """Yield what keeps it private, and empties it."""
+        own = {"Bucket": self.name, "ExpectedBucketOwner": self.account.id}
+        block = self.ask(
+            "get_public_access_block", ("NoSuchPublicAccessBlockConfiguration",), **own
+        )
+        blocked = {"PublicAccessBlockConfiguration": dict.fromkeys(PRIVATE, True)}
+        if not block or block["PublicAccessBlockConfiguration"] != dict.fromkeys(PRIVATE, True):
+            yield "unblocked", partial(self.write, "put_public_access_block", **own, **blocked)
+        policy = self.ask("get_bucket_policy", ("NoSuchBucketPolicy",), **own)
+        wanted = tls_only(self.arn)
+        if not policy or json.loads(policy["Policy"]) != wanted:
+            changed = partial(self.write, "put_bucket_policy", **own, Policy=json.dumps(wanted))
+            yield "no TLS", changed
+        lacking = ("NoSuchLifecycleConfiguration",)
+        rules = self.ask("get_bucket_lifecycle_configuration", lacking, **own)
+        if "scratch" not in [rule.get("ID") for rule in (rules or {}).get("Rules", [])]:
+            put = partial(self.write, "put_bucket_lifecycle_configuration", **own)
+            yield "no expiry", partial(put, LifecycleConfiguration={"Rules": [ONE_DAY]})
+
+    def delete(self, found: dict) -> None:
+        """Empty it, a thousand objects at a time, and delete it."""
+        own = {"Bucket": self.name, "ExpectedBucketOwner": self.account.id}
+        while listed := self.ask("list_object_versions", ("NoSuchBucket",), **own):
+            versions = [*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())]
+            if not versions:
+                break
+            keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in versions]
+            answer = self.write("delete_objects", **own, Delete={"Objects": keys, "Quiet": True})
+            if errors := answer.get("Errors"):
+                raise ClusterError(
+                    f"{errors[0]['Key']} in {self.name} can't be deleted: {errors[0]['Message']}."
+                )
+        self.write("delete_bucket", ("NoSuchBucket",), slow="BucketNotEmpty", **own)
+
+
+PRIVATE = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+ONE_DAY = {
+    "ID": "scratch",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "Expiration": {"Days": 1},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+}
+
+
+def policy(*statements: dict) -> dict:
+    """Return an IAM policy of the statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def tls_only(arn: str) -> dict:
+    """Return the policy of a bucket that answers over TLS only."""
+    insecure = {"Bool": {"aws:SecureTransport": "false"}}
+    denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:*"}
+    return policy(
+        {"Sid": "OnlyTls", **denied, "Resource": [arn, f"{arn}/*"], "Condition": insecure}
+    )
+
+
+class Role(Resource):
+    """The role that COPY reads the data with: exactly the configured places, nothing else."""
+
+    kind, service = "role", "iam"
+
+    def __init__(self, account: Site):
+        super().__init__(account)
+        self.name = self.settings.iam_role.name
+
+    def find(self) -> dict | None:
+        """Return the role."""
+        answer = self.ask("get_role", ("NoSuchEntity",), RoleName=self.name)
+        return {"Tags": []} | answer["Role"] if answer else None
+
+    def create(self) -> None:
+        """Create it below the project's path, for this cluster alone."""
+        self.write(
+            "create_role",
+            ("EntityAlreadyExists",),
+            Path=f"/{PROJECT}/",
+            RoleName=self.name,
+            AssumeRolePolicyDocument=json.dumps(self.trust()),
+            Description=f"What COPY of the Redshift cluster {self.account.identifier} may read",
+            Tags=self.account.tags,
+        )
+
+    def gaps(self, found: dict) -> Iterator:
+        """Yield a difference in who may assume it, and in what it may read."""
+        if found["AssumeRolePolicyDocument"] != self.trust():
+            document = json.dumps(self.trust())
+            change = partial(self.write, "update_assume_role_policy", RoleName=self.name)
+            yield "old trust", partial(change, PolicyDocument=document)
+        named = {"RoleName": self.name, "PolicyName": "read"}
+        reads = self.ask("get_role_policy", ("NoSuchEntity",), **named)
+        if not reads or reads["PolicyDocument"] != self.reads():
+            document = json.dumps(self.reads())
+            yield (
+                "old reads",
+                partial(self.write, "put_role_policy", **named, PolicyDocument=document),
+            )
+
+    def trust(self) -> dict:
+        """Return who may assume it: Redshift, for users of this cluster."""
+        here = f"arn:{self.account.partition}:redshift:{self.account.region}:{self.account.id}"
+        users = {"sts:ExternalId": f"{here}:dbuser:{self.account.identifier}/*"}
+        return policy(
+            {
+                "Sid": "Redshift",
+                "Effect": "Allow",
+                "Principal": {"Service": "redshift.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+                "Condition": {"StringLike": users},
+            }
+        )
+
+    def reads(self) -> dict:
+        """Return what it may read: the configured places in S3 and the scratch bucket."""
+        data, s3 = self.settings.data, f"arn:{self.account.partition}:s3:::"
+        own = f"s3://{Bucket(self.account).name}"
+        folders = [f"{place.rstrip('/')}/*" for place in (data.log_data, data.song_data, own)]
+        keys: dict[str, set[str]] = {}
+        for place in [*folders, data.log_jsonpath]:
+            if place.startswith("s3://"):
+                bucket, _, key = place.removeprefix("s3://").partition("/")
+                keys.setdefault(bucket, set()).add(key)
+        objects = sorted(f"{s3}{bucket}/{key}" for bucket in keys for key in keys[bucket])
+        allow = {"Effect": "Allow", "Resource": [s3 + bucket for bucket in sorted(keys)]}
+        lists = [
+            {
+                "Sid": f"List{number}",
+                **allow,
+                "Action": "s3:ListBucket",
+                "Resource": s3 + bucket,
+                "Condition": {"StringLike": {"s3:prefix": sorted(keys[bucket])}},
+            }
+            for number, bucket in enumerate(sorted(keys), 1)
+        ]
+        return policy(
+            {"Sid": "Read", **allow, "Action": "s3:GetObject", "Resource": objects},
+            {"Sid": "Locate", **allow, "Action": "s3:GetBucketLocation"},
+            *lists,
+        )
+
+    def delete(self, found: dict) -> None:
+        """Delete its policies and the role."""
+        named = self.ask("list_role_policies", ("NoSuchEntity",), RoleName=self.name)
+        for name in (named or {}).get("PolicyNames", ()):
+            about = {"RoleName": self.name, "PolicyName": name}
+            self.write("delete_role_policy", ("NoSuchEntity",), **about)
+        self.write("delete_role", ("NoSuchEntity",), RoleName=self.name)
+
+
+class Firewall(Resource):
+    """The security group: one port, for one range of addresses."""
+
+    kind, service = "security group", "ec2"
+
+    def find(self) -> dict | None:
+        """Return ours wherever it is, else one of that name in the VPC."""
+        by_name = [{"Name": "group-name", "Values": [self.name]}]
+        groups = self.ask("describe_security_groups", Filters=by_name)["SecurityGroups"]
+        groups = [{"Tags": []} | group for group in groups]
+        ours = [group for group in groups if self.account.is_ours(group["Tags"])]
+        others = groups and [g for g in groups if g["VpcId"] == self.account.vpc["VpcId"]]
+        return next(iter(ours or others), None)
+
+    def create(self) -> None:
+        """Create it, closed."""
+        self.write(
+            "create_security_group",
+            ("InvalidGroup.Duplicate",),
+            GroupName=self.name,
+            Description=f"Who may reach the Redshift cluster {self.account.identifier}",
+            VpcId=self.account.vpc["VpcId"],
+            TagSpecifications=[{"ResourceType": "security-group", "Tags": self.account.tags}],
+        )
+
+    def gaps(self, found: dict) -> Iterator:
+        """Yield the rules that are too many, and the one that is lacking."""
+        port, cidr = self.settings.db.port, self.account.reach[0]
+        group, wanted, others = {"GroupId": found["GroupId"]}, False, []
+        for rule in found["IpPermissions"]:
+            ports = (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort"))
+            ranges = [one["CidrIp"] for one in rule["IpRanges"]]
+            keep = cidr if ports == ("tcp", port, port) and cidr in ranges else None
+            wanted = wanted or keep is not None
+            left = rule | {"IpRanges": [r for r in rule["IpRanges"] if r["CidrIp"] != keep]}
+            if any(left.get(of) for of in SOURCES):
+                others.append({key: value for key, value in left.items() if value != []})
+        if others:
+            revoke = partial(self.write, "revoke_security_group_ingress", **group)
+            gone = ("InvalidPermission.NotFound",)
+            yield "old rule", partial(revoke, passing=gone, IpPermissions=others)
+        if not wanted:
+            about = {"CidrIp": cidr, "Description": f"{PROJECT}, {datetime.now(UTC):%Y-%m-%d}"}
+            ports = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [about]}
+            allow = partial(self.write, "authorize_security_group_ingress", **group)
+            there = ("InvalidPermission.Duplicate",)
+            yield "no rule", partial(allow, passing=there, IpPermissions=[ports])
+
+    def delete(self, found: dict) -> None:
+        """Delete it, as soon as the cluster's network has let it go."""
+        gone, group = ("InvalidGroup.NotFound",), found["GroupId"]
+        self.write("delete_security_group", gone, slow="DependencyViolation", GroupId=group)
+
+
+SOURCES = ("IpRanges", "Ipv6Ranges", "UserIdGroupPairs", "PrefixListIds")
+
+
+class Parameters(Resource):
+    """The parameter group: TLS or nothing."""
+
+    kind = "parameters"
+
+    def find(self) -> dict | None:
+        """Return the group."""
+        name, absent = {"ParameterGroupName": self.name}, ("ClusterParameterGroupNotFound",)
+        answer = self.ask("describe_cluster_parameter_groups", absent, **name)
+        return {"Tags": []} | answer["ParameterGroups"][0] if answer else None
+
+    def create(self) -> None:
+        """Create it for Redshift 2.0, or for 1.0 where that is not known."""
+        make = partial(
+            self.write,
+            "create_cluster_parameter_group",
+            ParameterGroupName=self.name,
+            Description=f"Settings of the Redshift cluster {self.account.identifier}",
+            Tags=self.account.tags,
+        )
+        there = "ClusterParameterGroupAlreadyExists"
+        try:
+            make((there,), ParameterGroupFamily="redshift-2.0")
+        except aws.AwsError as error:
+            if aws.code(error.__cause__) != "InvalidParameterValue":
+                raise
+            self.account.progress(f"redshift-1.0 is used, as 2.0 is not known here: {error}")
+            make((there,), ParameterGroupFamily="redshift-1.0")
+
+    def gaps(self, found: dict) -> Iterator:
+        """Yield the parameters that are not as they should be."""
+        wanted = {"require_ssl": "true"}
+        if self.settings.cluster.audit_logs:
+            wanted["enable_user_activity_logging"] = "true"
+        name = {"ParameterGroupName": self.name}
+        known = self.ask("describe_cluster_parameters", **name)["Parameters"]
+        now = {one["ParameterName"]: one.get("ParameterValue") for one in known}
+        if lacking := {key: value for key, value in wanted.items() if now.get(key) != value}:
+            changed = [
+                {"ParameterName": key, "ParameterValue": value} for key, value in lacking.items()
+            ]
+            change = partial(self.write, "modify_cluster_parameter_group", **name)
+            yield (
+                "no TLS" if "require_ssl" in lacking else "no logs",
+                partial(change, Parameters=changed),
+            )
+
+    def delete(self, found: dict) -> None:
+        """Delete it, as soon as the cluster has let it go."""
+        about = {"ParameterGroupName": self.name, "slow": "InvalidClusterParameterGroupState"}
+        self.write("delete_cluster_parameter_group", ("ClusterParameterGroupNotFound",), **about)
+
+
+class Subnets(Resource):
+    """The subnet group, where the account has no default network."""
+
+    kind = "subnet group"
+    absent = ("ClusterSubnetGroupNotFoundFault",)
+
+    def find(self) -> dict | None:
+        """Return the group."""
+        name = {"ClusterSubnetGroupName": self.name}
+        answer = self.ask("describe_cluster_subnet_groups", self.absent, **name)
+        return {"Tags": []} | answer["ClusterSubnetGroups"][0] if answer else None
+
+    def create(self) -> None:
+        """Create it of all the VPC's subnets."""
+        of = [{"Name": "vpc-id", "Values": [self.account.vpc["VpcId"]]}]
+        subnets = self.account.ask("ec2", "describe_subnets", Filters=of)["Subnets"]
+        if not subnets:
+            raise ClusterError(
+                f"The VPC {self.account.vpc['VpcId']} has no subnet; create two in different "
+                "zones, or name another VPC in [CLUSTER] VPC."
+            )
+        self.write(
+            "create_cluster_subnet_group",
+            ("ClusterSubnetGroupAlreadyExists",),
+            ClusterSubnetGroupName=self.name,
+            Description=f"Network of the Redshift cluster {self.account.identifier}",
+            SubnetIds=[subnet["SubnetId"] for subnet in subnets],
+            Tags=self.account.tags,
+        )
+
+    def delete(self, found: dict) -> None:
+        """Delete it, as soon as the cluster has let it go."""
+        about = {"ClusterSubnetGroupName": self.name, "slow": "InvalidClusterSubnetGroupState"}
+        self.write("delete_cluster_subnet_group", self.absent, **about)
+
+
+class Warehouse(Resource):
+    """The cluster: encrypted, its admin's password kept by Secrets Manager, known to nobody."""
+
+    kind = "cluster"
+
+    def find(self) -> dict | None:
+        """Return the cluster."""
+        named = {"ClusterIdentifier": self.name}
+        answer = self.ask("describe_clusters", ("ClusterNotFound",), **named)
+        return {"Tags": []} | answer["Clusters"][0] if answer else None
+
+    def create(self) -> None:
+        """Create it, with all that its safety needs in the one call."""
+        cluster, db = self.settings.cluster, self.settings.db
+        many = {"ClusterType": "multi-node", "NumberOfNodes": cluster.num_nodes}
+        nodes = many if cluster.num_nodes > 1 else {"ClusterType": "single-node"}
+        own_network = {} if self.account.vpc["IsDefault"] else {"ClusterSubnetGroupName": self.name}
+        self.write(
+            "create_cluster",
+            ("ClusterAlreadyExists",),
+            slow="IAM role",  # a new role is known everywhere only after some seconds
+            ClusterIdentifier=self.name,
+            NodeType=cluster.node_type,
+            **nodes,
+            DBName=db.name,
+            Port=db.port,
+            MasterUsername=db.user,
+            ManageMasterPassword=True,
+            Encrypted=True,
+            PubliclyAccessible=cluster.access == "my-ip",
+            VpcSecurityGroupIds=[Firewall(self.account).needed()["GroupId"]],
+            **own_network,
+            ClusterParameterGroupName=self.name,
+            IamRoles=[copy_role(self.account)],
+            AutomatedSnapshotRetentionPeriod=cluster.snapshot_days,
+            AllowVersionUpgrade=True,
+            EnhancedVpcRouting=False,  # the data's bucket is public and in no VPC of ours
+            Tags=self.account.tags,
+        )
+
+    def ensure(self) -> None:
+        """Bring it to where it can be connected to, from whatever state it is in."""
+        found = self._ready()
+        for _, change in self.gaps(found):
+            change()
+            self._ready()
+
+    def _ready(self) -> dict:
+        clock = Clock(self.account.progress)
+        while True:
+            found = self.owned()
+            state = found["ClusterStatus"] if found else "missing"
+            if state in READY and found.get("Endpoint", {}).get("Address"):
+                return found
+            if state in BROKEN or state.startswith("incompatible-"):
+                raise ClusterError(
+                    f"The cluster {self.name} is in the state {state}, from which it does not "
+                    f"recover; see its events in the AWS console, remove it ({REMOVE}), and "
+                    "create it again."
+                )
+            if not found:
+                self.create()
+            elif state == "paused":
+                self._named("resume_cluster", ("InvalidClusterState",))
+            clock.wait(f"{self.name} is {state if found else 'asked for'}")
+
+    def _named(self, operation: str, passing: tuple = (), **arguments):
+        return self.write(operation, passing, ClusterIdentifier=self.name, **arguments)
+
+    def gaps(self, found: dict) -> Iterator:
+        """Yield what the settings ask of a cluster that is there already."""
+        if found["ClusterStatus"] not in READY:
+            yield found["ClusterStatus"], lambda: None  # waited for by `ensure`
+        role = copy_role(self.account, needed=False)
+        if role and role not in [one["IamRoleArn"] for one in found.get("IamRoles", ())]:
+            attach = partial(self._named, "modify_cluster_iam_roles")
+            yield "no role", partial(attach, AddIamRoles=[role])
+        public = self.settings.cluster.access == "my-ip"
+        if found["PubliclyAccessible"] != public:
+            change = partial(self._named, "modify_cluster", PubliclyAccessible=public)
+            yield "private" if public else "public", change
+        if self.settings.cluster.audit_logs:
+            named = {"ClusterIdentifier": self.name}
+            if not self.ask("describe_logging_status", **named).get("LoggingEnabled"):
+                about = {"LogDestinationType": "cloudwatch", "LogExports": LOGS}
+                yield "no logs", partial(self._named, "enable_logging", **about)
+
+    def delete(self, found: dict) -> None:
+        """Delete it with its automatic snapshots, and wait until it is gone."""
+        clock, days = Clock(self.account.progress), self.settings.cluster.final_snapshot_days
+        how = {"SkipFinalClusterSnapshot": True}
+        if days:
+            now = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+            how = {"FinalClusterSnapshotIdentifier": f"{self.name}-final-{now}"}
+            how |= {"FinalClusterSnapshotRetentionPeriod": days, "SkipFinalClusterSnapshot": False}
+        while found and self.account.is_ours(found["Tags"]):
+            state = found["ClusterStatus"]
+            if state not in ("deleting", "final-snapshot"):
+                busy = ("ClusterNotFound", "InvalidClusterState")  # tried again at the next look
+                self._named("delete_cluster", busy, **how)
+            clock.wait(f"{self.name} is {state}")
+            found = self.find()
+
+
+LOGS = ["connectionlog", "userlog", "useractivitylog"]
+
+
+def copy_role(account: Site, needed: bool = True) -> str:
+    """Return the ARN of the role that COPY reads as; '' when it is missing and not `needed`."""
+    given, role = account.settings.iam_role.arn, Role(account)
+    return given or ((role.needed() if needed else role.owned()) or {"Arn": ""})["Arn"]

@@ -1,0 +1,1 @@
+"""Doubles of AWS and of Redshift for the tests."""

@@ -1,4 +1,4 @@
-"""Where the JSON lies: list the files of a folder and gather the new ones for a fast parse.
+"""Where the JSON lies: list the files of a folder or in S3, gather the new ones for a fast parse.
 
 A warehouse parses newline-delimited JSON fastest, in few files. So large files that have that form
 are parsed where they lie, and all others (thousands of one-object files, gzip, pretty-printed,
@@ -18,10 +18,11 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lib import UserError
+from lib.config import Settings
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 GZIP = b"\x1f\x8b"
@@ -89,7 +90,10 @@ KINDS = (SONGS, EVENTS)
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file that a load brings in; `key` is its absolute path, `records` their number."""
+    """One file that a load brings in.
+
+    `key`: its absolute path or S3 URI. `content_hash`: SHA-256, or the etag that S3 gives it.
+    """
 
     key: str
     size: int
@@ -99,30 +103,39 @@ class SourceFile:
 
 @dataclass
 class Batch:
-    """What is new in a folder: its files, and the newline-delimited `parts` to parse for them."""
+    """What is new in a place: its files, and the newline-delimited `parts` to parse for them.
+
+    `remote`: the parts are the files themselves, in S3 and not read, so their records are unknown.
+    """
 
     kind: Kind
     files: list[SourceFile] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     known: int = 0
+    remote: bool = False
 
     @property
     def records(self) -> int:
         """The number of records in the new files."""
         return sum(file.records for file in self.files)
 
+    def count(self, records: Mapping[str, int]) -> None:
+        """Enter the number of records of those files (by key) of which an engine tells it."""
+        if records:
+            self.files = [replace(f, records=records.get(f.key, f.records)) for f in self.files]
 
-def listing(place: str) -> list[tuple[str, int]]:
-    """Return path and size in bytes of each JSON file below the folder `place`, sorted by path.
 
-    Names that start with a dot are passed over. Raises SourceError when there is no such folder,
+def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int]]:
+    """Return path and size in bytes of each JSON file below a folder or s3://…, sorted by path.
+
+    Names that start with a dot are passed over. Raises SourceError when there is no such place,
     it can't be read, or no JSON file lies in it.
     """
     if "://" in place:
-        raise SourceError(
-            f"{place} can't be read directly in this version; copy it to a folder first "
-            f"(aws s3 sync --no-sign-request {place} FOLDER) and name the folder."
-        )
+        from lib import s3
+
+        client = s3.reader(settings or Settings())
+        return [(item.uri, item.size) for item in s3.listing(client, place)]
     if not os.path.exists(place):
         raise SourceError(f"There is no folder {place}; name the folder that holds the JSON files.")
     if os.path.isfile(place):
@@ -154,51 +167,90 @@ def _walk(folder: str) -> Iterator[tuple[str, int]]:
                     (links if entry.is_symlink() else waiting).append(entry.path)
 
 
+def remote(kind: Kind, place: str, known: Mapping[str, str], settings: Settings) -> Batch:
+    """Return the batch of what is new below s3://…, for an engine that reads it from there.
+
+    `known`: URI to etag. Raises SourceError when an object has changed; none is fetched.
+    """
+    from lib import s3
+
+    objects, old = _new(s3.reader(settings), place, known)
+    files = [SourceFile(item.uri, item.size, item.etag, 0) for item in objects]
+    return Batch(kind, files, [file.key for file in files], old, remote=True)
+
+
+def _new(client, place: str, known: Mapping[str, str]) -> tuple[list, int]:
+    """Return the objects below a place in S3 that are not in `known`, and how many are."""
+    from lib import s3
+
+    found = s3.listing(client, place)
+    objects = [item for item in found if not _is_known(item.uri, item.etag, known)]
+    return objects, len(found) - len(objects)
+
+
 def gather(
     kind: Kind,
     place: str,
     known: Mapping[str, str],
     scratch: Path,
     strict: bool = False,
+    settings: Settings | None = None,
 ) -> Batch:
-    """Gather the files below `place` that are not in `known` (path to content hash).
+    """Gather the files below `place` that are not in `known` (path to content hash, URI to etag).
 
     `scratch`: an empty folder for the bundles.
     `strict`: read record by record, so that the first bad one is named.
+    `settings`: say how to read from S3.
     Raises SourceError for what can't be read or has changed, BadRecord for a bad record.
     """
     batch = Batch(kind)
+    if "://" in place:
+        found = _fetched(batch, place, known, settings or Settings())
+    else:
+        found = ((path, path, size, "") for path, size in listing(place))
     large = []
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
-        for path, size in listing(place):
+        for key, path, size, etag in found:
             if size >= LARGE and not strict and _can_stay(path):
-                large.append((path, size))
+                large.append((key, path, size, etag))
                 continue
-            if size < LARGE:
-                body = _read(path, size)
-                digest = hashlib.sha256(body).hexdigest()
-            else:
-                body, digest = None, _digest(path)[0]
-            if _is_known(path, digest, known):
+            body = _read(key, path, size) if size < LARGE else None
+            digest = etag or (_digest(key, path)[0] if body is None else _hash(body))
+            if _is_known(key, digest, known):
                 batch.known += 1
                 continue
             lines = _lines(body) if body is not None and not strict else None
-            count = bundle.add(_records(path, kind if strict else None) if lines is None else lines)
-            batch.files.append(SourceFile(path, size, digest, count))
+            if lines is None:
+                lines = _records(key, path, kind if strict else None)
+            batch.files.append(SourceFile(key, size, digest, bundle.add(lines)))
     if bundle.count:
         batch.parts.append(str(bundle.path))
     _add_large(batch, large, known)
     return batch
 
 
-def _add_large(batch: Batch, large: list[tuple[str, int]], known: Mapping[str, str]) -> None:
+def _fetched(batch: Batch, place: str, known: Mapping[str, str], settings: Settings) -> list[tuple]:
+    """Return URI, path in the cache, size and etag of each object that is new."""
+    from lib import s3
+
+    client = s3.reader(settings)
+    objects, batch.known = _new(client, place, known)
+    paths = s3.fetch(client, objects, s3.CACHE, f"fetching {batch.kind.name}")
+    return [(item.uri, str(paths[item.uri]), item.size, item.etag) for item in objects]
+
+
+def _hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _add_large(batch: Batch, large: list[tuple], known: Mapping[str, str]) -> None:
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter free
-        digests = pool.map(_digest, (path for path, _ in large))
-        for (path, size), (digest, records) in zip(large, digests, strict=True):
-            if _is_known(path, digest, known):
+        digests = pool.map(lambda item: _digest(*item[:2]), large)
+        for (key, path, size, etag), (digest, records) in zip(large, digests, strict=True):
+            if _is_known(key, etag or digest, known):
                 batch.known += 1
             else:
-                batch.files.append(SourceFile(path, size, digest, records))
+                batch.files.append(SourceFile(key, size, etag or digest, records))
                 batch.parts.append(path)
 
 
@@ -233,7 +285,7 @@ class _Bundle:
         return self.count - before
 
 
-def _read(path: str, size: int) -> bytes:
+def _read(key: str, path: str, size: int) -> bytes:
     """Return the bytes of a small file; pathlib's own way takes five times as long."""
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -242,17 +294,17 @@ def _read(path: str, size: int) -> bytes:
         finally:
             os.close(handle)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(key, error) from None
     if len(body) != size:
-        raise SourceError(f"{path} changed while it was read; load again. Nothing was loaded.")
+        raise SourceError(f"{key} changed while it was read; load again. Nothing was loaded.")
     return body
 
 
-def _unreadable(path: str, error: OSError) -> SourceError:
-    return SourceError(f"{path} can't be read: {error.strerror}. Nothing was loaded.")
+def _unreadable(key: str, error: OSError) -> SourceError:
+    return SourceError(f"{key} can't be read: {error.strerror}. Nothing was loaded.")
 
 
-def _digest(path: str) -> tuple[str, int]:
+def _digest(key: str, path: str) -> tuple[str, int]:
     """Return the SHA-256 of a file's bytes and the number of its lines."""
     digest, lines, last = hashlib.sha256(), 0, b""
     try:
@@ -262,7 +314,7 @@ def _digest(path: str) -> tuple[str, int]:
                 lines += chunk.count(b"\n")
                 last = chunk
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(key, error) from None
     return digest.hexdigest(), lines + (not last.endswith(b"\n"))
 
 
@@ -293,20 +345,20 @@ def _lines(body: bytes) -> list[bytes] | None:
     return lines if all(line[:1] == b"{" and line[-1:] == b"}" for line in lines) else None
 
 
-def _records(path: str, check: Kind | None = None) -> Iterator[bytes]:
+def _records(key: str, path: str, check: Kind | None = None) -> Iterator[bytes]:
     """Yield each object of a file on one line, however the file is laid out.
 
     `check`: also compare each record's values with this kind's types.
     Raises BadRecord with the line at which the first bad record starts.
     """
-    for line, text in _objects(path):
+    for line, text in _objects(key, path):
         if check:
-            _check(path, line, text, check)
+            _check(key, line, text, check)
         # Strings hold no raw line break, so those left are layout.
         yield text.replace("\n", " ").replace("\r", " ").encode()
 
 
-def _objects(path: str) -> Iterator[tuple[int, str]]:
+def _objects(key: str, path: str) -> Iterator[tuple[int, str]]:
     """Yield the first line's number and the text of each JSON object of a file."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
     text, at, line, ended = "", 0, 1, False
@@ -319,19 +371,19 @@ def _objects(path: str) -> Iterator[tuple[int, str]]:
                     value, end = decoder.raw_decode(text, at)
                     if not isinstance(value, dict):
                         found = text[at : at + 40]
-                        raise BadRecord(path, line, f"expected an object, found {found!r}")
+                        raise BadRecord(key, line, f"expected an object, found {found!r}")
                     if ended or end < len(text):
                         yield line, text[at:end]
                         line, at = line + text.count("\n", at, end), end
                         continue
             except RecursionError:
-                raise BadRecord(path, line, "nested too deeply") from None
+                raise BadRecord(key, line, "nested too deeply") from None
             except ValueError as error:
                 if ended or not _may_go_on(error, len(text) - at, len(text)):
-                    raise BadRecord(path, line, f"not valid JSON ({_reason(error)})") from None
+                    raise BadRecord(key, line, f"not valid JSON ({_reason(error)})") from None
             if ended and at == len(text):
                 return
-            chunk = _next(stream, path, line)
+            chunk = _next(stream, key, line)
             text, at, ended = text[at:] + chunk, 0, not chunk
 
 
@@ -356,35 +408,35 @@ def _stream(path: str) -> io.TextIOBase:
     return io.TextIOWrapper(gzip.open(file) if packed else file, encoding="utf-8-sig", newline="")
 
 
-def _next(stream: io.TextIOBase, path: str, line: int) -> str:
+def _next(stream: io.TextIOBase, key: str, line: int) -> str:
     try:
         return stream.read(CHUNK)
     except UnicodeDecodeError:
-        raise BadRecord(path, line, "not UTF-8 text, here or in the records after it") from None
+        raise BadRecord(key, line, "not UTF-8 text, here or in the records after it") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path} can't be unpacked: {error}. Nothing was loaded.") from None
+        raise SourceError(f"{key} can't be unpacked: {error}. Nothing was loaded.") from None
 
 
-def _check(path: str, line: int, text: str, kind: Kind) -> None:
+def _check(key: str, line: int, text: str, kind: Kind) -> None:
     """Raise BadRecord when a value can't be read as what its field holds."""
-    record = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, line, pairs))
+    record = json.loads(text, object_pairs_hook=lambda pairs: _unique(key, line, pairs))
     try:
         json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise BadRecord(path, line, "half of a surrogate pair, which is no character") from None
+        raise BadRecord(key, line, "half of a surrogate pair, which is no character") from None
     for name in kind.required:
         if record.get(name) is None:
-            raise BadRecord(path, line, f"the record has no {name}, as all {kind.name} have")
+            raise BadRecord(key, line, f"the record has no {name}, as all {kind.name} have")
     for name, sort in kind.fields.items():
         value = record.get(name)
         if value is not None and (expected := _expected(value, sort)):
-            raise BadRecord(path, line, f"{name} must be {expected}, not {str(value)[:60]!r}")
+            raise BadRecord(key, line, f"{name} must be {expected}, not {str(value)[:60]!r}")
 
 
-def _unique(path: str, line: int, pairs: list) -> dict:
+def _unique(key: str, line: int, pairs: list) -> dict:
     record = dict(pairs)
     if len(record) < len(pairs):
-        raise BadRecord(path, line, "a key stands twice in one object")
+        raise BadRecord(key, line, "a key stands twice in one object")
     return record
 
 

@@ -3,11 +3,13 @@
 import gzip
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lib import source
+from lib import ROOT, source
 from lib.source import EVENTS, SONGS, BadRecord, SourceError
 
 
@@ -129,14 +131,18 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path):
         source.listing(str(tmp_path))
 
 
-def test_a_bucket_is_not_read_in_this_version_and_the_sentence_says_what_to_do():
+@pytest.mark.parametrize("place", ["gs://bucket/log_data", "https://bucket/log_data", "s3:///x"])
+def test_what_is_neither_a_folder_nor_in_s3_is_named(place):
     with pytest.raises(SourceError) as caught:
-        source.listing("s3://udacity-dend/log_data")
-    assert str(caught.value) == (
-        "s3://udacity-dend/log_data can't be read directly in this version; copy it to a folder "
-        "first (aws s3 sync --no-sign-request s3://udacity-dend/log_data FOLDER) and name the "
-        "folder."
-    )
+        source.listing(place)
+    assert str(caught.value) == f"{place} is no place in S3; write s3://bucket/folder."
+
+
+def test_nothing_of_aws_is_imported_for_a_folder(tmp_path, write):
+    write(tmp_path / "a.json", b"{}")
+    listed = f"import sys; from lib import source; source.listing({str(tmp_path)!r}); "
+    code = listed + "sys.exit(bool({'boto3', 'botocore', 'tqdm'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 # Layouts

@@ -1,0 +1,170 @@
+-- What Redshift has and PostgreSQL has not, put in pg_catalog of the template of all databases.
+
+create or replace function pg_catalog.version() returns text language sql stable as $$
+    select 'PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 '
+        || '(Red Hat 3.4.2-6.fc3), Redshift 1.0.77467'
+$$;
+
+create function pg_catalog.getdate() returns timestamp language sql volatile as $$
+    select date_trunc('second', clock_timestamp() at time zone 'UTC')
+$$;
+
+create function pg_catalog.standin_concat(text, text) returns text language sql immutable as $$
+    select $1 || $2
+$$;
+
+create function pg_catalog.len(text) returns integer language sql immutable as $$
+    select length($1)
+$$;
+
+create function pg_catalog.sha2(text, integer) returns text language sql immutable as $$
+    select encode(
+        case $2
+            when 224 then sha224(convert_to($1, 'UTF8'))
+            when 384 then sha384(convert_to($1, 'UTF8'))
+            when 512 then sha512(convert_to($1, 'UTF8'))
+            else sha256(convert_to($1, 'UTF8'))
+        end, 'hex'
+    )
+$$;
+
+-- The usual name of a date part that may be abbreviated.
+create function pg_catalog.standin_part(text) returns text language sql immutable as $$
+    select case
+        when part in ('y', 'yr', 'yrs', 'year', 'years') then 'year'
+        when part in ('qtr', 'qtrs', 'quarter', 'quarters') then 'quarter'
+        when part in ('mon', 'mons', 'month', 'months') then 'month'
+        when part in ('w', 'week', 'weeks') then 'week'
+        when part in ('d', 'day', 'days') then 'day'
+        when part in ('h', 'hr', 'hrs', 'hour', 'hours') then 'hour'
+        when part in ('m', 'min', 'mins', 'minute', 'minutes') then 'minute'
+        when part in ('s', 'sec', 'secs', 'second', 'seconds') then 'second'
+        when part in ('ms', 'msec', 'msecs', 'msecond', 'mseconds', 'millisec', 'millisecs',
+            'millisecon', 'millisecond', 'milliseconds') then 'millisecond'
+        when part in ('us', 'usec', 'usecs', 'usecond', 'useconds', 'microsec', 'microsecs',
+            'microsecond', 'microseconds') then 'microsecond'
+        else part
+    end from (select lower($1)) as given (part)
+$$;
+
+-- The number of a moment's unit since 1970, so that a difference counts the boundaries between two.
+create function pg_catalog.standin_units(text, timestamp) returns bigint
+language sql immutable as $$
+    select case part
+        when 'year' then extract(year from $2)
+        when 'quarter' then extract(year from $2) * 4 + extract(quarter from $2)
+        when 'month' then extract(year from $2) * 12 + extract(month from $2)
+        else floor(
+            (extract(epoch from $2) + case part when 'week' then 4 * 86400 else 0 end)
+            * 1000000 / case part
+                when 'week' then 604800000000
+                when 'day' then 86400000000
+                when 'hour' then 3600000000
+                when 'minute' then 60000000
+                when 'second' then 1000000
+                when 'millisecond' then 1000
+                when 'microsecond' then 1
+            end
+        )
+    end::bigint from (select standin_part($1)) as named (part)
+$$;
+
+create function pg_catalog.datediff(text, timestamp, timestamp) returns bigint
+language sql immutable as $$
+    select standin_units($1, $3) - standin_units($1, $2)
+$$;
+
+create function pg_catalog.dateadd(text, bigint, timestamp) returns timestamp
+language sql immutable as $$
+    select $3 + $2 * case standin_part($1)
+        when 'quarter' then interval '3 months'
+        else cast('1 ' || standin_part($1) as interval)
+    end
+$$;
+
+-- What the session's COPY statements leave behind; undone with their transaction, as documented.
+create function pg_catalog.standin_setting(text) returns bigint language sql stable as $$
+    select coalesce(nullif(current_setting($1, true), '')::bigint, -1)
+$$;
+create function pg_catalog.pg_last_copy_count() returns bigint language sql stable as $$
+    select greatest(standin_setting('standin.copy_count'), 0)
+$$;
+create function pg_catalog.pg_last_copy_id() returns integer language sql stable as $$
+    select standin_setting('standin.copy_id')::integer
+$$;
+create function pg_catalog.pg_last_query_id() returns integer language sql stable as $$
+    select standin_setting('standin.copy_id')::integer
+$$;
+
+-- The facade writes here at every COPY, both outside of its transaction (so that it stays after a
+-- rollback) and inside (whose snapshot may be older than the row): hence the DISTINCT below.
+create table pg_catalog.standin_loads (
+    query_id bigint, user_id integer, transaction_id bigint, session_id integer,
+    database_name text, table_id integer, table_name text, data_source text, start_time timestamp,
+    end_time timestamp, status text, loaded_rows bigint, loaded_bytes bigint, error_count bigint
+);
+create table pg_catalog.standin_files (
+    query_id bigint, file_name text, bytes bigint, lines bigint
+);
+create table pg_catalog.standin_rejects (
+    query_id bigint, number bigint, file_name text, line_number bigint, column_name text,
+    column_type text, column_length text, position integer, error_code integer,
+    error_message text, raw_line text, raw_field_value text
+);
+
+create view pg_catalog.sys_load_history as
+select distinct
+    user_id, query_id, transaction_id, session_id, database_name, status, table_name, start_time,
+    end_time, (extract(epoch from end_time - start_time) * 1000000)::bigint as duration,
+    data_source, 'json'::text as file_format, loaded_rows, loaded_bytes,
+    (select count(distinct file_name) from standin_files as f where f.query_id = l.query_id)
+        as source_file_count,
+    error_count
+from standin_loads as l;
+
+create view pg_catalog.sys_load_detail as
+select distinct
+    l.user_id, l.query_id, f.file_name::char(256) as file_name, f.bytes as bytes_scanned,
+    f.lines as lines_scanned, l.end_time as record_time, 1 as splits_scanned, l.start_time,
+    l.end_time
+from standin_loads as l
+inner join standin_files as f using (query_id);
+
+create view pg_catalog.stl_load_commits as
+select distinct
+    l.user_id as userid, l.query_id::integer as query, 0 as slice, ''::char(256) as name,
+    f.file_name::char(256) as filename, 0 as byte_offset, f.lines::integer as lines_scanned,
+    0 as errors, l.end_time as curtime, 1 as status, 'json'::char(16) as file_format
+from standin_loads as l
+inner join standin_files as f using (query_id)
+where l.status = 'completed';
+
+create view pg_catalog.standin_errors as
+select distinct
+    l.user_id, l.query_id, l.transaction_id, l.session_id, l.database_name, l.table_id,
+    l.start_time, r.*
+from standin_loads as l
+inner join (
+    select distinct query_id as query, number, file_name, line_number, column_name, column_type,
+        column_length, position, error_code, error_message, raw_line, raw_field_value
+    from standin_rejects
+) as r on r.query = l.query_id;
+
+create view pg_catalog.sys_load_error_detail as
+select
+    user_id, query_id, transaction_id, session_id, database_name::char(64) as database_name,
+    table_id, start_time, file_name::char(256) as file_name, line_number,
+    column_name::char(127) as column_name, column_type::char(10) as column_type,
+    column_length::char(10) as column_length, position, error_code,
+    error_message::char(512) as error_message
+from standin_errors;
+
+create view pg_catalog.stl_load_errors as
+select
+    user_id as userid, 0 as slice, table_id as tbl, start_time as starttime,
+    session_id as session, query_id::integer as query, file_name::char(256) as filename,
+    line_number, column_name::char(127) as colname, column_type::char(10) as type,
+    column_length::char(10) as col_length, position, raw_line::char(1024) as raw_line,
+    raw_field_value::char(1024) as raw_field_value, error_code as err_code,
+    error_message::char(100) as err_reason
+from standin_errors;

@@ -1,9 +1,9 @@
-# run · test · lab · bench · clean: each builds .venv first when it is missing.
+# run · test · test-live · lab · bench · clean: each builds .venv first when it is missing.
 PYTHON ?= python3
 UV     := .venv/bin/uv
 ARGS   ?=
 
-.PHONY: run test lab bench clean lock
+.PHONY: run test test-live lab bench clean lock
 
 run: .venv/run.stamp
 	@.venv/bin/python -m lib.run $(ARGS)
@@ -11,6 +11,10 @@ run: .venv/run.stamp
 test: .venv/test.stamp
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	@.venv/bin/python -m pytest $(ARGS)
+
+# Against a real AWS account, which it charges; asks first, and removes everything at the end.
+test-live: .venv/test.stamp
+	@.venv/bin/python -m tests.live $(ARGS)
 
 lab: .venv/run.stamp
 	@.venv/bin/jupyter lab --notebook-dir=notebooks $(ARGS)

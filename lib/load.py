@@ -7,7 +7,9 @@ fails. The rules that the numbers depend on are in the SQL files, in lib/sql/loa
 from __future__ import annotations
 
 import json
+import random
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from lib import UserError, source
 from lib.config import Settings
-from lib.warehouse import Warehouse, WarehouseError
+from lib.warehouse import Conflict, ConnectionLost, CopyError, NotJson, Warehouse, WarehouseError
 
 MERGES = (
     "merge_songs",
@@ -38,6 +40,7 @@ STAR_AUDITS = (
     "coverage_reaches_floor",
 )
 SHOWN = 5  # offending rows that a failed audit shows
+TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds, at random
 
 
 class LoadError(UserError):
@@ -108,6 +111,7 @@ def load(
     Raises SourceError, BadRecord or LoadError; the warehouse is then as it was.
     """
     strict: set[source.Kind] = set()
+    conflicts = 0
     while True:
         try:
             return _load(warehouse, settings, progress, strict)
@@ -116,87 +120,146 @@ def load(
                 raise LoadError(f"{failure} Nothing was loaded.") from None
             progress(f"a file can't be parsed at once; reading {failure.kind.name} one by one")
             strict.add(failure.kind)
+        except Conflict as conflict:
+            conflicts += 1
+            if conflicts == TRIES:
+                raise LoadError(f"{conflict}\nTried {TRIES} times. Nothing was loaded.") from None
+            progress(f"another session changed the same tables; try {conflicts + 1} of {TRIES}")
+            time.sleep(PAUSE * 2**conflicts * random.random())  # noqa: S311 no secret
 
 
 def _load(warehouse: Warehouse, settings: Settings, progress, strict: set[source.Kind]) -> Load:
-    places = {source.SONGS: settings.song_data, source.EVENTS: settings.log_data}
-    with tempfile.TemporaryDirectory() as scratch, warehouse.transaction():
-        ((batch_id,),) = warehouse.rows("load/next_batch")
-        before = warehouse.row_counts()
-        batches = []
+    with tempfile.TemporaryDirectory() as scratch:
+        attempt = _Attempt(warehouse, settings, progress, strict, Path(scratch))
+        try:
+            with warehouse.transaction():
+                return attempt.run()
+        except ConnectionLost as lost:
+            if attempt.committed():
+                return attempt.result
+            raise LoadError(f"{lost} Nothing was loaded; load again.") from None
+
+
+class _Attempt:
+    """One try at a load, within a transaction."""
+
+    def __init__(self, warehouse: Warehouse, settings: Settings, progress, strict, scratch: Path):
+        self.warehouse, self.settings, self.progress = warehouse, settings, progress
+        self.strict, self.scratch = strict, scratch
+        self.loaded_at = datetime.now(UTC).replace(tzinfo=None)
+        self.batches: list[source.Batch] = []
+        self.recorded = 0
+
+    def run(self) -> Load:
+        """Stage, merge, audit and record what is new."""
+        ((self.batch_id,),) = self.warehouse.rows("load/next_batch")
+        before = self.warehouse.row_counts()
+        places = {source.SONGS: self.settings.song_data, source.EVENTS: self.settings.log_data}
         for kind, place in places.items():
-            progress(f"reading {kind.name}")
-            known = dict(warehouse.rows("load/ledger", kind=kind.name))
-            batches.append(source.gather(kind, place, known, Path(scratch), kind in strict))
-        result = Load(
-            {batch.kind.name: len(batch.files) for batch in batches},
-            {batch.kind.name: batch.known for batch in batches},
+            self.progress(f"reading {kind.name}")
+            self.batches.append(self._gathered(kind, place))
+        self.result = Load(
+            {batch.kind.name: len(batch.files) for batch in self.batches},
+            {batch.kind.name: batch.known for batch in self.batches},
             before,
         )
-        if any(batch.files for batch in batches):
-            for batch in batches:
-                progress(f"staging {batch.records:,} {batch.kind.name}")
-                _stage(warehouse, batch, batch_id, places[batch.kind])
-            for step in MERGES:
-                progress(step.replace("_", " "))
-                warehouse.run(f"load/{step}", batch_id=batch_id)
-            progress("auditing")
-            result.audits = _audit(warehouse, batch_id, settings)
-            _record(warehouse, batches, batch_id)
-        result.rows = warehouse.row_counts()
-        result.plays, result.matched = warehouse.coverage()
-        return result
+        if any(batch.files for batch in self.batches):
+            self._merge(places)
+        self.result.rows = self.warehouse.row_counts()
+        self.result.plays, self.result.matched = self.warehouse.coverage()
+        return self.result
 
+    def committed(self) -> bool:
+        """Ask the ledger whether this load was committed when its connection broke."""
+        if not self.recorded:
+            return False
+        self.warehouse.reopen()
+        about = {"batch_id": self.batch_id, "loaded_at": self.loaded_at}
+        ((files,),) = self.warehouse.rows("load/committed", **about)
+        return files == self.recorded
 
-def _stage(warehouse: Warehouse, batch: source.Batch, batch_id: int, place: str) -> None:
-    """Parse the batch's parts into its staging table, every record or none."""
-    kind = batch.kind.name
-    if not batch.records and not batch.known:
-        raise LoadError(
-            f"{place} holds {len(batch.files):,} files and not one record of {kind}; "
-            "name the folder that holds them. Nothing was loaded."
-        )
-    if not batch.parts:
-        return
-    fields = {"fields": batch.kind.fields}
-    try:
-        warehouse.run(f"load/stage_{kind}", fields, files=batch.parts, batch_id=batch_id)
-    except WarehouseError as error:
-        raise _Unparsed(batch.kind, str(error)) from error
-    table = {"table": f"staging_{kind}"}
-    ((staged,),) = warehouse.rows("status/staged", table, batch_id=batch_id)
-    if staged != batch.records:
-        reason = f"{place}: {batch.records:,} records were read and {staged:,} staged."
-        raise _Unparsed(batch.kind, reason)
-    if warehouse.rows(f"audit/staging_{kind}_required", batch_id=batch_id):
-        raise _Unparsed(batch.kind, f"{place}: a record of {kind} lacks a required field.")
+    def _gathered(self, kind: source.Kind, place: str) -> source.Batch:
+        known = dict(self.warehouse.rows("load/ledger", kind=kind.name))
+        strict = kind in self.strict
+        if self.warehouse.copies and "://" in place and not strict:
+            return source.remote(kind, place, known, self.settings)
+        return source.gather(kind, place, known, self.scratch, strict, self.settings)
 
+    def _merge(self, places: dict) -> None:
+        for batch in self.batches:
+            read = f"{len(batch.files):,} files of" if batch.remote else f"{batch.records:,}"
+            self.progress(f"staging {read} {batch.kind.name}")
+            self._stage(batch, places[batch.kind])
+        for step in MERGES:
+            self.progress(step.replace("_", " "))
+            self.warehouse.run(f"load/{step}", batch_id=self.batch_id)
+        self.progress("auditing")
+        self.result.audits = self._audit()
+        self._record()
 
-def _audit(warehouse: Warehouse, batch_id: int, settings: Settings) -> list[str]:
-    """Return the names of the audits, all of which gave no row; else raise LoadError."""
-    values = {"batch_id": batch_id, "min_coverage": settings.load.min_coverage}
-    for audit in STAR_AUDITS:
-        offending = warehouse.frame(f"audit/{audit}", **values)
-        if len(offending):
-            shown = offending.head(SHOWN).to_string(index=False)
+    def _stage(self, batch: source.Batch, place: str) -> None:
+        """Bring the batch's parts into its staging table, every record or none."""
+        kind = batch.kind.name
+        if not batch.parts:
+            return self._refuse_if_empty(batch, place, 0)
+        try:
+            batch.count(self.warehouse.stage(batch, self.batch_id))
+        except (Conflict, ConnectionLost):
+            raise
+        except WarehouseError as error:
+            if isinstance(error, CopyError) and batch.remote and not isinstance(error, NotJson):
+                raise LoadError(f"{error} Nothing was loaded.") from error
+            raise _Unparsed(batch.kind, str(error)) from error
+        table = {"table": f"staging_{kind}"}
+        ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
+        if staged != batch.records and batch.remote:
+            batch.count(self._counted(batch, place))  # the engine counts lines, not records
+        if staged != batch.records:
+            reason = f"{place}: {batch.records:,} records were read and {staged:,} staged."
+            raise _Unparsed(batch.kind, reason)
+        if self.warehouse.rows(f"audit/staging_{kind}_required", batch_id=self.batch_id):
+            raise _Unparsed(batch.kind, f"{place}: a record of {kind} lacks a required field.")
+        return self._refuse_if_empty(batch, place, staged)
+
+    def _counted(self, batch: source.Batch, place: str) -> dict[str, int]:
+        """Return the records of each of a batch's files, read here."""
+        self.progress(f"counting the {batch.kind.name} in files that are not one a line")
+        known = dict(self.warehouse.rows("load/ledger", kind=batch.kind.name))
+        read = source.gather(batch.kind, place, known, self.scratch, settings=self.settings)
+        return {file.key: file.records for file in read.files}
+
+    def _refuse_if_empty(self, batch: source.Batch, place: str, staged: int) -> None:
+        if not staged and not batch.known:
             raise LoadError(
-                f"The audit {audit} found {len(offending):,} rows, so nothing was loaded. "
-                f"The first:\n{shown}"
+                f"{place} holds {len(batch.files):,} files and not one record of "
+                f"{batch.kind.name}; name the folder that holds them. Nothing was loaded."
             )
-    return [*STAGE_AUDITS, *STAR_AUDITS]
 
+    def _audit(self) -> list[str]:
+        """Return the names of the audits, all of which gave no row; else raise LoadError."""
+        coverage = self.settings.load.min_coverage
+        values = {"batch_id": self.batch_id, "min_coverage": coverage}
+        for audit in STAR_AUDITS:
+            offending = self.warehouse.frame(f"audit/{audit}", **values)
+            if len(offending):
+                shown = offending.head(SHOWN).to_string(index=False)
+                raise LoadError(
+                    f"The audit {audit} found {len(offending):,} rows, so nothing was loaded. "
+                    f"The first:\n{shown}"
+                )
+        return [*STAGE_AUDITS, *STAR_AUDITS]
 
-def _record(warehouse: Warehouse, batches: list[source.Batch], batch_id: int) -> None:
-    """Enter the batches' files in the ledger."""
-    import pandas as pd
+    def _record(self) -> None:
+        """Enter the batches' files in the ledger."""
+        import pandas as pd
 
-    now = datetime.now(UTC).replace(tzinfo=None)
-    for batch in batches:
-        files = pd.DataFrame(
-            [(file.key, file.size, file.content_hash, file.records) for file in batch.files],
-            columns=["file_key", "size_bytes", "content_hash", "row_count"],
-        )
-        with warehouse.lending(files=files):
-            warehouse.run(
-                "load/record_files", kind=batch.kind.name, batch_id=batch_id, loaded_at=now
-            )
+        for batch in self.batches:
+            if not batch.files:
+                continue
+            columns = ["file_key", "size_bytes", "content_hash", "row_count"]
+            rows = [(file.key, file.size, file.content_hash, file.records) for file in batch.files]
+            files = pd.DataFrame(rows, columns=columns)
+            files = files.assign(kind=batch.kind.name, reject_count=0)
+            files = files.assign(batch_id=self.batch_id, loaded_at=self.loaded_at)
+            self.warehouse.append("load_files", files)
+            self.recorded += len(files)

@@ -53,7 +53,7 @@ def parser() -> Parser:
         prog="python -m lib.run", description="Run the five notebooks headless.", allow_abbrev=False
     )
     add = command.add_argument
-    add("--target", help="the warehouse: local (default); redshift is not in this version")
+    add("--target", help="the warehouse: local (default) or redshift")
     add("--config", metavar="FILE", help="configuration file (default: dwh.cfg)")
     add("--log-data", metavar="FOLDER", help="event logs (default: the sample)")
     add("--song-data", metavar="FOLDER", help="song metadata (default: the sample)")
@@ -65,6 +65,7 @@ def parser() -> Parser:
     add("--yes", action="store_true", help="confirm what costs money or deletes (redshift)")
     add("--keep", action="store_true", help="leave the cluster running (redshift)")
     add("--teardown", action="store_true", help="remove the warehouse at the end (local)")
+    add("--status", action="store_true", help="show what exists and costs, and run nothing")
     set_parameter = {"dest": "parameters", "nargs": 2, "action": "append", "default": []}
     names = {"metavar": ("NAME", "VALUE"), "help": "set a notebook's parameter; repeatable"}
     add("-p", "--parameter", **set_parameter, **names)
@@ -135,6 +136,7 @@ class Run:
 
     folder: Path
     parameters: dict[str, dict]
+    settings: config.Settings
     journal: dict = field(default_factory=dict)
 
     def execute(self) -> None:
@@ -289,8 +291,9 @@ def _absolute(place: str | None) -> str | None:
     return os.path.abspath(os.path.expanduser(place)) if place and "://" not in place else place
 
 
-def prepared(arguments) -> Run:
-    """Return the run that the command line asks for, everything checked before a kernel starts."""
+def configured(arguments) -> config.Settings:
+    """Return the settings that the command line asks for, its places as seen from where it was
+    typed."""
     for name, value in arguments.parameters:
         if name in ("target", *PLACES):
             setattr(arguments, name, value)
@@ -298,33 +301,70 @@ def prepared(arguments) -> Run:
         setattr(arguments, place, _absolute(getattr(arguments, place)))
     arguments.parameters = [pair for pair in arguments.parameters if pair[0] not in PLACES]
     places = {place: getattr(arguments, place) for place in PLACES if place != "config"}
-    settings = config.load(arguments.config or "", target=arguments.target, **places)
+    return config.load(arguments.config or "", target=arguments.target, **places)
+
+
+def prepared(arguments, settings: config.Settings) -> Run:
+    """Return the run that the command line asks for, everything checked before a kernel starts."""
     name = arguments.name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{settings.dwh.target}"
     if Path(name).name != name:
         raise UsageError(f"--name is the name of a folder, not a path: {name!r}.")
     runs = Path(os.path.abspath(os.path.expanduser(arguments.runs)))
     parameters = parameters_for(arguments, settings, runs / name)
-    return Run(new_folder(runs, name), parameters)
+    if settings.dwh.target == "redshift" and {"01_provision", "02_schema"} <= parameters.keys():
+        _show_price(settings, arguments.yes)
+    return Run(new_folder(runs, name), parameters, settings)
+
+
+def _show_price(settings: config.Settings, confirmed: bool) -> None:
+    """Show what a run would create, and go on only when that is confirmed."""
+    from lib import provision
+
+    plan = provision.creation(settings)
+    print(f"{plan}\n", flush=True)
+    if plan.pending and not confirmed:
+        raise UsageError(plan.how_to_confirm)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        run = prepared(parser().parse_args(arguments))
+        options = parser().parse_args(arguments)
+        settings = configured(options)
+        if options.status:
+            from lib import provision
+
+            print(provision.status(settings))
+            return 0
+        run = prepared(options, settings)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     try:
         run.execute()
     except UserError as error:
-        print(f"\n{error}\n\n{_remedy(run)}", file=sys.stderr)
-        return 1
+        return _failed(run, f"\n{error}\n\n", 1)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. {_remedy(run)}", file=sys.stderr)
-        return 130
+        return _failed(run, "\nInterrupted. ", 130)
+    except SystemExit as stop:
+        return _failed(run, "\nTerminated. ", stop.code)
     print(run.summary())
     return 0
+
+
+def _failed(run: Run, why: str, code: int) -> int:
+    """Say why a run ended early, how to go on, and what is still running and costs."""
+    print(f"{why}{_remedy(run)}", file=sys.stderr)
+    if run.settings.dwh.target == "redshift":
+        from lib import cluster
+
+        try:
+            if still := cluster.running(run.settings):
+                print(still, file=sys.stderr)
+        except UserError as error:
+            print(f"What is still running could not be asked: {error}", file=sys.stderr)
+    return code
 
 
 def _remedy(run: Run) -> str:

@@ -7,13 +7,17 @@ Values are bound as `:name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib import UserError
 from lib.config import Settings
+
+if TYPE_CHECKING:
+    from lib.source import Batch
 
 SQL = Path(__file__).parent / "sql"
 STAGING = ("staging_events", "staging_songs")
@@ -21,11 +25,28 @@ STAR = ("users", "songs", "artists", "time", "songplays")
 LEDGER = ("load_files", "load_rejects")
 TABLES = (*STAGING, *STAR, *LEDGER)
 VIEWS = ("song_catalogue",)
+MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
 BOUND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 
 class WarehouseError(UserError):
     """The warehouse can't be opened, or refused a statement."""
+
+
+class Conflict(WarehouseError):
+    """Another session changed the same rows at the same time; trying again can help."""
+
+
+class ConnectionLost(WarehouseError):
+    """The connection broke; what was asked last may or may not have been done."""
+
+
+class CopyError(WarehouseError):
+    """Records or files that an engine could not copy; it has said which, and why."""
+
+
+class NotJson(CopyError):
+    """A file that it can't read as JSON; reading it here may (gzip by another name, a BOM)."""
 
 
 @cache
@@ -39,6 +60,7 @@ def _templates(dialect: str):
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 SQL, not HTML: names come from code, values are bound
     )
+    env.filters |= {"snake_case": snake_case, "literal": literal}
     env.globals["engine"] = env.get_template(f"dialect/{dialect}.sql").module
     shared = env.get_template("macros.sql").module
     env.globals |= {name: macro for name, macro in vars(shared).items() if callable(macro)}
@@ -54,10 +76,28 @@ def render(name: str, dialect: str, **identifiers) -> list[str]:
     return [part.strip() for part in text.split(";\n") if part.strip()]
 
 
+def snake_case(field: str) -> str:
+    """Return a JSON field's name as its column's: firstName is first_name."""
+    return re.sub(r"([A-Z])", r"_\1", field).lower()
+
+
+def columns_of(fields: Iterable[str]) -> list[str]:
+    """Return the staging columns of a kind's JSON fields, in their order."""
+    return [snake_case(field) for field in fields]
+
+
+def literal(text: str) -> str:
+    """Return a text as an SQL literal, for the statements that take no bound values."""
+    if "\\" in text or "\0" in text:
+        raise WarehouseError(f"{text!r} can't be named in a statement: it holds \\ or NUL.")
+    return "'" + text.replace("'", "''") + "'"
+
+
 class Warehouse:
     """An open warehouse. Subclasses say how an engine runs one statement."""
 
     dialect: str
+    copies = False  # whether it fetches files from S3 by itself
     label: str
     closing: ExitStack
 
@@ -74,7 +114,7 @@ class Warehouse:
     def rows(self, name: str, identifiers: dict | None = None, **values) -> list[tuple]:
         """Return what the query sql/`name`.sql gives, as a list of tuples."""
         (statement,) = render(name, self.dialect, **(identifiers or {}))
-        return self._execute(statement, values).fetchall()
+        return [tuple(row) for row in self._execute(statement, values).fetchall()]
 
     def analysis(self, name: str, **values):
         """Return the result of sql/analysis/`name`.sql as a DataFrame."""
@@ -112,9 +152,18 @@ class Warehouse:
         try:
             yield
         except BaseException:
-            self._execute("rollback")
+            with suppress(WarehouseError):  # a lost connection rolls back by itself
+                self._execute("rollback")
             raise
         self._execute("commit")
+
+    @staticmethod
+    def why_refused(message: str) -> str:
+        """Return an engine's message, or what to do when a table of the model is missing."""
+        missing = MISSING.search(message)
+        if missing and missing[1] in TABLES:
+            return f"The warehouse has no table {missing[1]}; run 02_schema first."
+        return message
 
     def __repr__(self) -> str:
         return self.label
@@ -160,21 +209,24 @@ class DuckDB(Warehouse):
         try:
             return self.raw.execute(text, {name: values[name] for name in named})
         except self._error as error:
-            raise WarehouseError(_why_refused(str(error))) from error
+            raise WarehouseError(self.why_refused(str(error))) from error
 
     def _frame(self, statement: str, values: dict):
         return self._execute(statement, values).df()
 
-    @contextmanager
-    def lending(self, **frames) -> Iterator[None]:
-        """Let statements read DataFrames by name (see the dialect's macro `frame`)."""
-        for name, frame in frames.items():
-            self.raw.register(name, frame)
+    def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
+        """Parse the batch's parts into its staging table; the batch knows their records."""
+        fields = {"fields": batch.kind.fields}
+        self.run(f"load/stage_{batch.kind.name}", fields, files=batch.parts, batch_id=batch_id)
+        return {}
+
+    def append(self, table: str, frame) -> None:
+        """Add a DataFrame's rows to a table, its columns by their names."""
+        self.raw.register("appended", frame)
         try:
-            yield
+            self.run("load/append", {"table": table, "columns": list(frame.columns)})
         finally:
-            for name in frames:
-                self.raw.unregister(name)
+            self.raw.unregister("appended")
 
 
 def connect(settings: Settings, read_only: bool = False, create: bool = False) -> Warehouse:
@@ -184,10 +236,10 @@ def connect(settings: Settings, read_only: bool = False, create: bool = False) -
     `create`: make the database file when it is missing.
     Raises WarehouseError when it is missing, is in use, or is something else.
     """
-    if settings.dwh.target != "local":
-        raise WarehouseError(
-            f"The target {settings.dwh.target} can't be used in this version; use target local."
-        )
+    if settings.dwh.target == "redshift":
+        from lib.redshift import Redshift
+
+        return Redshift(settings)
     if not create and not settings.database.exists():
         raise WarehouseError(
             f"There is no warehouse at {settings.database}; run 01_provision first, "
@@ -239,10 +291,3 @@ def _why_not_open(file: Path, message: str) -> str:
     if "different configuration" in message:
         return f"{file} is open already in this process; close it first: dwh.close()."
     return f"{file} can't be opened: {message.splitlines()[0]}"
-
-
-def _why_refused(message: str) -> str:
-    missing = re.search(r"Table with name (\w+) does not exist", message)
-    if missing and missing[1] in TABLES:
-        return f"The warehouse has no table {missing[1]}; run 02_schema first."
-    return message

@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import random
 import shutil
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from lib import ROOT, config, warehouse
+from lib import ROOT, cluster, config, warehouse
 from lib.load import load
 from lib.warehouse import TABLES
+from tests.standin.aws import Aws
+from tests.standin.redshift import Redshift
+
+BUCKET = "music"
+EMPTY = "empty"  # the database that a world's is copied from
+NUMBERS = itertools.count(1)
+
+
+ENGINES = ("local", "redshift")
+
+
+def pytest_addoption(parser):
+    choices = [*ENGINES, "both"]
+    words = "run the tests of the load and the analyses on this engine (default: both)"
+    parser.addoption("--engine", choices=choices, default="both", help=words)
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test that names an engine on each of those that were asked for."""
+    if "engine" in metafunc.fixturenames:
+        asked = metafunc.config.getoption("engine")
+        engines = ENGINES if asked == "both" else (asked,)
+        if only := metafunc.definition.get_closest_marker("only_on"):
+            engines = [name for name in engines if name == only.args[0]]
+        metafunc.parametrize("engine", engines, scope="session")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -128,17 +155,32 @@ def _empty_database() -> bytes:
 
 
 class World:
-    """Two folders of data, and a warehouse to load them into."""
+    """Two folders of data, and a warehouse of one engine to load them into.
 
-    def __init__(self, folder: Path, **overrides):
+    `s3`: a client; with it the folders' files are put into a bucket and loaded from there.
+    """
+
+    def __init__(self, folder: Path, s3=None, **overrides):
         self.folder, self.logs, self.songs = folder, folder / "log_data", folder / "song_data"
         own = folder / "dwh.cfg"
         own.touch()  # not the one of the person running
-        places = {"log_data": self.logs, "song_data": self.songs, "database": folder / "dwh.duckdb"}
-        self.settings = config.load(own, environ={}, **(places | {"threads": 1} | overrides))
+        self.s3, self.put, self.prefix = s3, set(), f"{folder.name}-{next(NUMBERS)}"
+        above = f"s3://{BUCKET}/{self.prefix}" if s3 else folder
+        places = {"log_data": f"{above}/log_data", "song_data": f"{above}/song_data"}
+        places |= {"database": folder / "dwh.duckdb", "threads": 1}
+        self.overrides = places | overrides
+        self.settings = config.load(own, environ={}, **self.overrides)
+        self._make()
+        self.open()
+
+    def open(self) -> None:
+        """Open the warehouse."""
+        self.dwh, self._asking = warehouse.connect(self.settings), None
+
+    def _make(self) -> None:
+        """Make an empty warehouse."""
         if not self.settings.database.exists():
             self.settings.database.write_bytes(_empty_database())
-        self.dwh = warehouse.connect(self.settings)
 
     def log(self, *records, file: str = "2018/11/events.json", layout: str = "lines") -> Path:
         """Write events, or bytes as they are, to a file of the log folder."""
@@ -150,7 +192,17 @@ class World:
 
     def load(self, progress=lambda step: None):
         """Load what is new in both folders."""
+        if self.s3:
+            self._put()
         return load(self.dwh, self.settings, progress)
+
+    def _put(self) -> None:
+        """Put the folders' new files into the bucket."""
+        for file in [*self.logs.rglob("*"), *self.songs.rglob("*")]:
+            if file.is_file() and file not in self.put:
+                key = f"{self.prefix}/{file.relative_to(self.folder)}"
+                self.s3.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
+                self.put.add(file)
 
     def rows(self, query: str) -> list[tuple]:
         """Return what a query gives on what is committed."""
@@ -167,6 +219,72 @@ class World:
     def close(self) -> None:
         """Close the warehouse."""
         self.dwh.close()
+
+
+class RedshiftWorld(World):
+    """The same on the target redshift: a database of its own on the double's cluster."""
+
+    def __init__(self, folder: Path, double: Double, s3=None, **overrides):
+        self.double, self.name = double, f"world{next(NUMBERS)}"
+        cluster = {"target": "redshift", "db__name": self.name, "client_cidr": "203.0.113.7/32"}
+        super().__init__(folder, s3, **(cluster | overrides))
+
+    def _make(self) -> None:
+        made = f'create database "{self.name}" template "{EMPTY}" strategy = file_copy'
+        self.double.redshift.rows("postgres", made)
+        patience = f"alter database \"{self.name}\" set lock_timeout = '15s'"  # a test never hangs
+        self.double.redshift.rows("postgres", patience)
+
+    def rows(self, query: str) -> list[tuple]:
+        """Return what a query gives on what is committed."""
+        self._asking = self._asking or self.dwh.cursor()
+        cursor = self._asking.cursor()
+        cursor.execute(query)
+        return [tuple(row) for row in cursor.fetchall()]
+
+    def close(self) -> None:
+        """Close the warehouse and drop the database."""
+        super().close()
+        self.double.redshift.drop_database(self.name)
+
+
+@dataclass
+class Double:
+    """The doubles of AWS and Redshift, running and provisioned."""
+
+    aws: Aws
+    redshift: Redshift
+
+
+@pytest.fixture(scope="session")
+def double(tmp_path_factory):
+    """The doubles, with a cluster that the project itself has provisioned, and two buckets."""
+    with pytest.MonkeyPatch.context() as patch, Aws() as aws:
+        folder = tmp_path_factory.mktemp("redshift")
+        about = {"authorise": aws.authorise, "readable": aws.readable}
+        with Redshift(folder, s3=lambda: aws.client("s3"), **about) as redshift:
+            aws.endpoint, aws.creating = (redshift.host, redshift.port), 0
+            for name, value in (aws.environment | {"SSL_CERT_FILE": redshift.ca_file}).items():
+                patch.setenv(name, str(value))
+            patch.setattr("lib.s3.CACHE", folder / "cache")
+            patch.setattr("lib.aws.POLL", 0.01)
+            where = {"LocationConstraint": "us-west-2"}
+            aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+            _provision(folder, redshift)
+            yield Double(aws, redshift)
+
+
+def _provision(folder: Path, redshift: Redshift) -> None:
+    own = folder / "dwh.cfg"
+    own.touch()
+    places = {"log_data": f"s3://{BUCKET}/", "song_data": f"s3://{BUCKET}/"}
+    about = {"target": "redshift", "client_cidr": "203.0.113.7/32", "db__name": EMPTY}
+    settings = config.load(own, environ={}, **about, **places)
+    cluster.creation(settings, lambda line: None).apply(confirm=True)
+    redshift.create_database(EMPTY)
+    made = warehouse.connect(settings)
+    made.create_schema()
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -191,14 +309,23 @@ def layout(request) -> str:
 
 
 @pytest.fixture(scope="session")
-def new_world():
-    return World
+def new_world(request):
+    """Make worlds of an engine, `s3=True` with their data in S3."""
+
+    def make(folder: Path, engine: str = "local", s3: bool = False, **overrides) -> World:
+        double = request.getfixturevalue("double") if s3 or engine == "redshift" else None
+        client = double.aws.client("s3") if s3 else None
+        if engine == "redshift":
+            return RedshiftWorld(folder, double, client, **overrides)
+        return World(folder, client, **overrides)
+
+    return make
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path, new_world, engine):
     """One empty warehouse and its empty folders."""
-    world = World(tmp_path)
+    world = new_world(tmp_path, engine)
     yield world
     world.close()
 

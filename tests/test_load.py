@@ -14,7 +14,6 @@ import pytest
 
 from lib.load import MERGES, STAGE_AUDITS, STAR_AUDITS, LoadError
 from lib.source import BadRecord, SourceError
-from lib.warehouse import DuckDB
 
 T = 1541062800000  # Thursday 1 November 2018, 09:00:00.000 UTC
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
@@ -988,12 +987,12 @@ def test_what_every_layout_holds_is_the_same_data(world, event, song, layout):
 
 def test_a_large_file_of_every_layout_is_the_same_data(world, event, song, layout):
     world.catalogue(song())
-    padding = "long " * 400
-    events = [event(ts=T + i, itemInSession=i, userAgent=padding) for i in range(600)]
+    padding = "long " * 200
+    events = [event(ts=T + i, itemInSession=i, userAgent=padding) for i in range(1000)]
     file = world.log(*events, layout=layout)
     world.load()
     assert file.stat().st_size > 1 << 20 or layout.startswith("gzip")
-    expected = [play(T + i, item_in_session=i, user_agent=padding) for i in range(600)]
+    expected = [play(T + i, item_in_session=i, user_agent=padding) for i in range(1000)]
     assert plays(world) == expected
 
 
@@ -1067,7 +1066,7 @@ STEPS = [
     *("load/stage_songs", "load/stage_events"),
     *(f"load/{step}" for step in MERGES),
     *(f"audit/{audit}" for audit in (*STAGE_AUDITS, *STAR_AUDITS)),
-    "load/record_files",
+    "load_files",
 ]
 
 
@@ -1087,8 +1086,9 @@ def test_a_failure_at_any_step_leaves_everything_as_it_was(loaded, monkeypatch, 
 
         return run
 
-    for method in ("run", "rows", "frame"):
-        monkeypatch.setattr(DuckDB, method, fail_after(getattr(DuckDB, method)))
+    for method in ("run", "rows", "frame", "append"):
+        engine = type(loaded.dwh)
+        monkeypatch.setattr(engine, method, fail_after(getattr(engine, method)))
     with pytest.raises(error, match=step):
         loaded.load()
     assert loaded.tables() == before
@@ -1106,11 +1106,11 @@ def test_nothing_is_visible_before_the_commit(loaded):
 
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from lib import config, load, warehouse
 
-file, logs, songs, database, last = sys.argv[1:]
-settings = config.load(file, log_data=logs, song_data=songs, database=database)
+overrides, last = sys.argv[1:]
+settings = config.load(environ={}, **json.loads(overrides))
 
 def progress(step):
     if step == last:
@@ -1122,17 +1122,16 @@ load.load(warehouse.connect(settings), settings, progress)
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX can kill a process without a word")
 @pytest.mark.parametrize("step", ["staging 2 events", "rekey songplays", "auditing"])
-def test_a_kill_leaves_everything_as_it_was(tmp_path, loaded, new_world, step):
+def test_a_kill_leaves_everything_as_it_was(loaded, step):
     before = loaded.tables()
-    loaded.close()
-    places = ("dwh.cfg", "log_data", "song_data", "dwh.duckdb")
-    command = [sys.executable, "-c", KILLED, *(str(tmp_path / name) for name in places), step]
+    loaded.dwh.close()
+    overrides = json.dumps(loaded.overrides, default=str)
+    command = [sys.executable, "-c", KILLED, overrides, step]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    survivor = new_world(tmp_path)
-    assert survivor.tables() == before
-    survivor.load()
-    assert survivor.dwh.row_counts()["load_files"] == 4
-    survivor.close()
+    loaded.open()
+    assert loaded.tables() == before
+    loaded.load()
+    assert loaded.dwh.row_counts()["load_files"] == 4
 
 
 # Audits
@@ -1180,18 +1179,19 @@ def test_an_audit_catches_plays_that_were_not_rekeyed(world, event, other, monke
 @pytest.mark.parametrize(
     "damage",
     [
-        "insert into users select * replace ('x' as user_key) from users",
+        "insert into users select 'x', user_id, first_name, last_name, gender, level, valid_from, "
+        "valid_to, is_current from users",
         "update users set is_current = not is_current",
         "update users set valid_to = valid_from, is_current = false",
-        "insert into users select * replace ('x' as user_key, 'paid' as level, "
-        "valid_from + interval 1 day as valid_from) from users",
+        "insert into users select 'x', user_id, first_name, last_name, gender, 'paid', "
+        "valid_from + interval '1 day', valid_to, is_current from users",
     ],
 )
 def test_an_audit_catches_versions_that_do_not_follow_one_another(world, event, other, damage):
     world.catalogue(other)
     world.log(event(ts=T, page="Home"))
     world.load()
-    world.rows(f"{damage} returning user_id")
+    world.dwh._execute(damage)
     world.log(event(ts=T, userId="10"), file="late.json")
     with pytest.raises(LoadError, match=r"^The audit user_versions_follow found "):
         world.load()
@@ -1281,7 +1281,6 @@ def test_a_bad_record_stops_the_load_with_its_file_and_line(
         ("length", float("inf")),
         ("length", "long"),
         ("song", "\ud800"),
-        ("weather", "\ud800"),
     ],
 )
 @pytest.mark.parametrize("layout", ["lines", "several on a line"])
@@ -1296,6 +1295,14 @@ def test_a_value_that_does_not_fit_its_column_is_named_in_any_layout(
     line = {"lines": 2, "several on a line": 1}[layout]
     assert str(caught.value).startswith(f"{file}, line {line}: ")
     assert loaded.tables() == before
+
+
+@pytest.mark.only_on("local")  # COPY does not look into a field that it does not load
+def test_half_a_surrogate_pair_in_a_field_that_is_not_loaded_is_named(loaded, event):
+    file = loaded.log(event(), event(weather="\ud800"), file="bad.json")
+    with pytest.raises(BadRecord, match="line 2: half of a surrogate pair"):
+        loaded.load()
+    assert file.exists()
 
 
 @pytest.mark.parametrize("layout", ["lines", "several on a line", "pretty"])

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 T = 1541062800000
 EXAMPLES = int(os.environ.get("SPARKIFY_EXAMPLES", "40"))
+SLOWER = 10  # times fewer examples where a load is a conversation with a server
 LAYOUTS = ("lines", "pretty", "gzip", "gzip of pretty", "several on a line", "bom", "crlf")
 STAR = ("users", "songs", "artists", "time", "songplays")
 STAGING = ("staging_events", "staging_songs")
@@ -102,9 +103,9 @@ def fresh(tmp_path_factory, new_world):
     """Make empty worlds, each in a folder of its own."""
 
     @contextmanager
-    def make():
+    def make(engine="local"):
         folder = tmp_path_factory.mktemp("world")
-        world = new_world(folder)
+        world = new_world(folder, engine, s3=engine == "redshift")
         try:
             yield world
         finally:
@@ -277,6 +278,20 @@ def deliver(event, song):
         return world.load()
 
     return deliver_
+
+
+# A failure is shown as it was found: to look for a smaller one would take minutes.
+@hypothesis.settings(
+    checked, max_examples=max(EXAMPLES // SLOWER, 3), phases=[hypothesis.Phase.generate]
+)
+@hypothesis.given(delivery=deliveries())
+def test_any_split_and_order_is_the_same_warehouse_on_another_engine(fresh, deliver, delivery):
+    with fresh("redshift") as world, fresh() as once:
+        for number in range(delivery[0]):
+            deliver(world, number, delivery)
+        everything = [[((0, 0), record) for _, record in part] for part in delivery[1:3]]
+        deliver(once, 0, (1, *everything, ["lines"]))
+        assert contents(world) == contents(once)
 
 
 @checked

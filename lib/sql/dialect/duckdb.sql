@@ -1,34 +1,38 @@
 {# What DuckDB does in its own way. Every engine's file defines the same macros. #}
 
-{#- A timestamp (UTC, milliseconds kept) from milliseconds since 1970. -#}
-{% macro from_epoch_ms(ms) -%}
-epoch_ms({{ ms }})
-{%- endmacro %}
-
 {#- The day of the week, 1 for Monday to 7 for Sunday. -#}
 {% macro weekday(at) -%}
 cast(isodow({{ at }}) as integer)
 {%- endmacro %}
 
 {#- How rows are placed: DuckDB needs no telling. -#}
-{% macro table_options(distribute, sort) -%}
+{% macro table_options(sort) -%}
 {%- endmacro %}
 
-{#- The records of the files :files, one column a field; `fields` gives name and sort. Numbers are
-    read as doubles and made whole by `whole`, since a read of 1.5 as bigint would give 2. -#}
-{% macro records(fields) -%}
-read_json(
-        :files,
-        format = 'newline_delimited',
-        hive_partitioning = false,
-        columns = {
-        {%- for name, sort in fields.items() %}
+{#- The records of the files :files, one column a field in snake_case; `fields` gives name and
+    sort. Numbers are read as doubles and made whole by `whole`, since a read of 1.5 as bigint
+    would give 2. -#}
+{% macro records(kind, fields) -%}
+(
+        select
+            {%- for name in fields %}
 
-            '{{ name }}': '{{ "varchar" if sort == "text" else "double" }}'{{ "," if not loop.last }}
-        {%- endfor %}
+            "{{ name }}" as {{ name | snake_case }}{{ "," if not loop.last }}
+            {%- endfor %}
 
-        }
-    )
+        from read_json(
+            :files,
+            format = 'newline_delimited',
+            hive_partitioning = false,
+            columns = {
+            {%- for name, sort in fields.items() %}
+
+                '{{ name }}': '{{ "varchar" if sort == "text" else "double" }}'{{ "," if not loop.last }}
+            {%- endfor %}
+
+            }
+        )
+    ) as records
 {%- endmacro %}
 
 {#- A field of `records` as a whole number, exact up to 2^53; else an error. -#}
@@ -38,7 +42,7 @@ cast(
             when {{ field }} is null then null
             when {{ field }} = floor({{ field }}) and abs({{ field }}) <= 9007199254740992
                 then {{ field }}
-            else error('{{ field | replace('"', "") }} is not a whole number')
+            else error('{{ field }} is not a whole number')
         end as {{ type }}
     )
 {%- endmacro %}
@@ -51,9 +55,14 @@ case
     end
 {%- endmacro %}
 
-{#- The rows of the DataFrame that the statement is run with under this name. -#}
-{% macro frame(name) -%}
-{{ name }}
+{#- When an event was: a timestamp (UTC, milliseconds kept). -#}
+{% macro event_time() -%}
+epoch_ms({{ whole("ts") }})
+{%- endmacro %}
+
+{#- The same as milliseconds since 1970. -#}
+{% macro event_ms() -%}
+{{ whole("ts") }}
 {%- endmacro %}
 
 {#- The parts as text, one after the other, each followed by `end`; NULL as ''. -#}

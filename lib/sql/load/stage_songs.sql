@@ -12,4 +12,4 @@ select
     title,
     {{ engine.whole("year", "integer") }} as year,
     cast(:batch_id as bigint) as batch_id
-from {{ engine.records(fields) }}
+from {{ engine.records("songs", fields) }}

@@ -5,4 +5,4 @@ create table if not exists artists (
     location varchar(1024),
     latitude double precision,
     longitude double precision
-) {{ engine.table_options(distribute="all", sort="artist_id") }}
+) {{ engine.table_options(sort="artist_id") }}

@@ -8,4 +8,4 @@ create table if not exists load_files (
     reject_count bigint not null,
     batch_id bigint not null,
     loaded_at timestamp not null
-) {{ engine.table_options(distribute="", sort="batch_id") }}
+) {{ engine.table_options(sort="batch_id") }}

@@ -5,4 +5,4 @@ create table if not exists load_rejects (
     reason varchar(1024) not null,
     raw_text varchar(65535),
     batch_id bigint not null
-) {{ engine.table_options(distribute="", sort="batch_id") }}
+) {{ engine.table_options(sort="batch_id") }}

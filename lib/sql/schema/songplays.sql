@@ -13,4 +13,4 @@ create table if not exists songplays (
     artist_name varchar(1024),
     location varchar(1024),
     user_agent varchar(1024)
-) {{ engine.table_options(distribute="", sort="played_at") }}
+) {{ engine.table_options(sort="played_at") }}

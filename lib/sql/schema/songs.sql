@@ -5,4 +5,4 @@ create table if not exists songs (
     artist_id varchar(64),
     year integer,
     duration double precision
-) {{ engine.table_options(distribute="all", sort="song_id") }}
+) {{ engine.table_options(sort="song_id") }}

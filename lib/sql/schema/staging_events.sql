@@ -20,4 +20,4 @@ create table if not exists staging_events (
     user_id varchar(64),
     start_time timestamp,
     batch_id bigint
-) {{ engine.table_options(distribute="", sort="start_time") }}
+) {{ engine.table_options(sort="start_time") }}

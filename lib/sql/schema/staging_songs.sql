@@ -11,4 +11,4 @@ create table if not exists staging_songs (
     title varchar(1024),
     year integer,
     batch_id bigint
-) {{ engine.table_options(distribute="", sort="") }}
+) {{ engine.table_options(sort="") }}

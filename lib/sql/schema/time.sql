@@ -7,4 +7,4 @@ create table if not exists time (
     month integer not null,
     year integer not null,
     weekday integer not null
-) {{ engine.table_options(distribute="all", sort="start_time") }}
+) {{ engine.table_options(sort="start_time") }}

@@ -9,4 +9,4 @@ create table if not exists users (
     valid_from timestamp not null,
     valid_to timestamp,
     is_current boolean not null
-) {{ engine.table_options(distribute="all", sort="user_id, valid_from") }}
+) {{ engine.table_options(sort="user_id, valid_from") }}

@@ -1,0 +1,340 @@
+"""Amazon Redshift as a warehouse: redshift_connector over verified TLS, files brought in by COPY.
+
+COPY reads from S3 exactly what a manifest lists. Manifests, and files that lie in a folder, are put
+into the project's own bucket for that, below loads/, and taken out again after the load.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+
+from lib import aws, cluster, s3
+from lib.config import Settings
+from lib.source import Batch, SourceError
+from lib.warehouse import (
+    BOUND,
+    Conflict,
+    ConnectionLost,
+    CopyError,
+    NotJson,
+    Warehouse,
+    WarehouseError,
+    columns_of,
+    render,
+)
+
+SERIALIZABLE = "1023"  # in the text of a conflict; its SQLSTATE is that of any internal error
+DATE, WHOLE_NUMBERS = 1082, {20: "int64", 21: "int16", 23: "int32"}  # by type's number
+TIMEOUT = 20  # seconds to wait for a connection
+FILE_NAME = 256  # characters of a file's name that the system views keep
+NOT_JSON = {1220, 1224}  # among COPY's error codes
+REMEDIES = {  # by COPY's error code; the codes are in AWS's page "Load error reference"
+    1204: "the text is longer than the column; shorten it, or widen the column in lib/sql/schema",
+    1207: "the value is not a number of this column's kind; mend it",
+    1213: "the record lacks a field that all have; mend it",
+    1220: "the text is not UTF-8, or holds NUL; convert the file",
+    1222: "the number is out of the column's range; mend it",
+    1224: "the record is not valid JSON; mend it",
+}
+
+
+class Redshift(Warehouse):
+    """One connection to a cluster, opened with a password that is good for minutes."""
+
+    dialect = "redshift"
+    copies = True
+    url = "redshift+redshift_connector://"
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.closing = ExitStack()
+        self.host, self.port = cluster.endpoint(settings)
+        self.label = f"redshift · {settings.cluster.identifier} · {self.host}:{self.port}"
+        self._open()
+
+    def _open(self) -> None:
+        self.raw = self.cursor()
+        ((self.session_id,),) = self.rows("copy/session")
+
+    def cursor(self):
+        """Return a connection of its own, for SQLAlchemy; it ends with the warehouse."""
+        import redshift_connector
+
+        user, password = cluster.credentials(self.settings)
+        try:
+            # A timeout of the driver's own would also end every statement that takes longer.
+            socket.create_connection((self.host, self.port), TIMEOUT).close()
+            connection = redshift_connector.connect(
+                host=self.host,
+                port=self.port,
+                database=self.settings.db.name,
+                user=user,
+                password=password,
+                sslmode="verify-full",  # without the word a wrong host name is only warned of
+                max_prepared_statements=0,  # a statement is planned anew when its tables are
+            )
+        except (redshift_connector.Error, OSError) as error:
+            raise WarehouseError(_why_not_open(self.host, self.port, error)) from None
+        connection.autocommit = True  # a transaction begins and ends by its own words
+        self.closing.callback(_closed, connection)
+        return connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.closing.close()
+
+    def reopen(self) -> None:
+        """Connect again after the connection was lost, and wait for what it was doing to end."""
+        self._open()
+        with self.transaction():
+            return
+
+    def create_schema(self) -> None:
+        """Create the tables and views that are not there yet."""
+        super().create_schema()
+        self.run("copy/lock_table")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is run within, or none of it; one such transaction at a time."""
+        with super().transaction():
+            self.run("copy/lock")
+            yield
+
+    def _execute(self, statement: str, values: dict | None = None):
+        import redshift_connector
+
+        named = set(BOUND.findall(statement)) & set(values or {})
+        cursor = self.raw.cursor()
+        cursor.paramstyle = "named"
+        try:
+            bound = {name: values[name] for name in named} or None
+            return cursor.execute(statement, bound)
+        except redshift_connector.ProgrammingError as error:
+            raise _refused(error) from error
+        except (redshift_connector.Error, OSError) as error:
+            raise ConnectionLost(f"The connection to {self.host} broke: {error}") from error
+
+    def _frame(self, statement: str, values: dict):
+        import pandas as pd
+
+        cursor = self._execute(statement, values)
+        names = [column[0] for column in cursor.description]
+        frame = pd.DataFrame([tuple(row) for row in cursor.fetchall()], columns=names)
+        for name, kind, *_ in cursor.description:
+            if kind == DATE:
+                frame[name] = pd.to_datetime(frame[name]).astype("datetime64[us]")
+            elif kind in WHOLE_NUMBERS and not frame[name].isna().any():
+                frame[name] = frame[name].astype(WHOLE_NUMBERS[kind])
+        return frame
+
+    @cached_property
+    def role(self) -> str:
+        """The ARN of the role that COPY reads with."""
+        return cluster.role_arn(self.settings)
+
+    @cached_property
+    def bucket(self) -> str:
+        """The name of the project's own bucket."""
+        return cluster.bucket(self.settings)
+
+    @cached_property
+    def s3(self):
+        """A client for the bucket."""
+        return aws.client(self.settings, "s3", self.settings.data.region)
+
+    def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
+        """Copy the batch's parts into its staging table; return the records of each part."""
+        kind, counts = batch.kind.name, {}
+        self.run("copy/land", {"kind": kind})
+        columns = ["start_time" if c == "ts" else c for c in columns_of(batch.kind.fields)]
+        with self._scratch() as scratch:
+            json_paths = self._json_paths(batch.kind, scratch)
+            for gzip in (False, True):
+                parts = [part for part in batch.parts if part.lower().endswith(".gz") is gzip]
+                copied = scratch.all_in_s3(parts)
+                if copied:
+                    self._copy(f"landed_{kind}", columns, scratch, copied, json_paths, gzip=gzip)
+                    counts |= dict(self.rows("copy/files"))
+        self.run(f"load/stage_{kind}", {"fields": batch.kind.fields}, batch_id=batch_id)
+        return {part: counts.get(part[:FILE_NAME], 0) for part in batch.parts}
+
+    def append(self, table: str, frame) -> None:
+        """Add a DataFrame's rows to a table, its columns by their names."""
+        with self._scratch() as scratch:
+            body = frame.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
+            rows = [scratch.put("rows.json", body.encode())]
+            self._copy(table, list(frame.columns), scratch, rows, "auto", timeformat="auto")
+
+    def _copy(self, table, columns, scratch, files, json_paths, gzip=False, **how) -> None:
+        """Run COPY on exactly `files`; raise CopyError that says which record it can't read."""
+        entries = [{"url": file, "mandatory": True} for file in files]
+        manifest = scratch.put("manifest", json.dumps({"entries": entries}).encode())
+        about = {"table": table, "columns": columns, "manifest": manifest, "json": json_paths}
+        about |= {"role": self.role, "region": self.settings.data.region}
+        about |= {"gzip": gzip, "timeformat": "epochmillisecs"} | how
+        (statement,) = render("copy/copy", self.dialect, **about)
+        try:
+            self._execute(statement)
+        except (Conflict, ConnectionLost):
+            raise
+        except WarehouseError as error:
+            raise self._not_copied(str(error)) from error
+
+    def _not_copied(self, message: str) -> CopyError:
+        """Return what COPY could not read, and the likely cause and remedy."""
+        self._execute("rollback")  # after an error nothing can be asked within the transaction
+        found = self.rows("copy/errors", session_id=self.session_id)
+        if "load_error" not in message or not found:
+            return CopyError(explained_copy(message, self.role))
+        file, line, column, kind, code, reason = found[0]
+        more = f" ({len(found) - 1} more such records follow)" if len(found) > 1 else ""
+        remedy = REMEDIES.get(int(code), "mend or take out that record")
+        column = f", column {column} ({kind})" if column else ""
+        kind_of_error = NotJson if int(code) in NOT_JSON else CopyError
+        return kind_of_error(
+            f"{file}, line {line}{column}: {reason}; {remedy}, then load again{more}."
+        )
+
+    def _json_paths(self, kind, scratch: _Scratch) -> str:
+        """Return where the jsonpaths file of a kind lies in S3: [DATA] LOG_JSONPATH, or ours."""
+        expected = [f"$['{name}']" for name in kind.fields]
+        place = self.settings.data.log_jsonpath if kind.name == "events" else ""
+        if not place:
+            return scratch.put("jsonpaths.json", json.dumps({"jsonpaths": expected}).encode())
+        body = s3.body(self.settings, place)
+        check_json_paths(place, body, list(kind.fields))
+        return scratch.put("jsonpaths.json", body)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[_Scratch]:
+        scratch = _Scratch(self.s3, self.bucket)
+        try:
+            yield scratch
+        finally:
+            scratch.clear()
+
+
+class _Scratch:
+    """A folder of one COPY in the project's bucket."""
+
+    def __init__(self, client, bucket: str):
+        self.client, self.bucket, self.folder = client, bucket, f"loads/{uuid.uuid4().hex}"
+        self.keys: list[str] = []
+
+    def put(self, name: str, body) -> str:
+        """Put an object into the folder and return its URI. `body`: bytes or an open file."""
+        key = f"{self.folder}/{len(self.keys)}-{name}"
+        with aws.asking(f"write s3://{self.bucket}/{key}"):
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+        self.keys.append(key)
+        return f"s3://{self.bucket}/{key}"
+
+    def all_in_s3(self, parts: list[str]) -> list[str]:
+        """Return the parts' URIs; those that are files are put into the folder first."""
+        uris = []
+        for part in parts:
+            if "://" in part:
+                uris.append(part)
+                continue
+            with open(part, "rb") as file:
+                uris.append(self.put("part.json", file))
+        return uris
+
+    def clear(self) -> None:
+        """Take the objects out again; what is left by a failure expires by the bucket's rule."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            for first in range(0, len(self.keys), 1000):
+                keys = [{"Key": key} for key in self.keys[first : first + 1000]]
+                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys})
+        except (BotoCoreError, ClientError):
+            return
+
+
+def check_json_paths(place: str, body: bytes, fields: list[str]) -> None:
+    """Raise SourceError unless a jsonpaths file names the fields in the staging table's order."""
+    try:
+        paths = json.loads(body)["jsonpaths"]
+        named = [path.removeprefix("$").strip(".[]'\"") for path in paths]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SourceError(
+            f'{place} is no jsonpaths file; it should hold {{"jsonpaths": ["$[\'…\']", …]}}, '
+            "or leave [DATA] LOG_JSONPATH empty."
+        ) from None
+    if len(named) != len(fields):
+        raise SourceError(
+            f"{place} has {len(named)} paths and staging_events {len(fields)} columns to fill; "
+            "mend the file, or leave [DATA] LOG_JSONPATH empty."
+        )
+    for position, (name, field) in enumerate(zip(named, fields, strict=True), start=1):
+        if name in fields and name != field:
+            raise SourceError(
+                f"{place}: path {position} is {name}, where {field} belongs; mend the order, or "
+                "leave [DATA] LOG_JSONPATH empty."
+            )
+
+
+def explained_copy(message: str, role: str) -> str:
+    """Return Redshift's words for a failed COPY as what happened and what to do."""
+    if "Access Denied" in message or "AccessDenied" in message:
+        return (
+            f"COPY may not read the files as {role}: the bucket does not let it, or LOG_DATA or "
+            "SONG_DATA has changed since 01_provision; run 01_provision again, or ask the "
+            f"bucket's owner. Redshift said: {_first_line(message)}"
+        )
+    if "NoSuchKey" in message or "does not exist" in message:
+        return (
+            "A file vanished between listing and reading; load again. "
+            f"Redshift said: {_first_line(message)}"
+        )
+    if "PermanentRedirect" in message or "different region" in message:
+        return (
+            "The data's bucket is in another region; set [DATA] REGION to it. "
+            f"Redshift said: {_first_line(message)}"
+        )
+    return f"COPY failed: {message}"
+
+
+def _first_line(message: str) -> str:
+    return message.strip().partition("\n")[0]
+
+
+def _refused(error) -> WarehouseError:
+    """Return a server's error as ours: its words, and whether trying again can help."""
+    about = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    message = about.get("M") or str(error)
+    if detail := about.get("D"):
+        message += f"\n{detail}"
+    if about.get("C") == "XX000" and SERIALIZABLE in message:
+        return Conflict(f"Another session changed the same tables: {message}")
+    return WarehouseError(Warehouse.why_refused(message))
+
+
+def _why_not_open(host: str, port: int, error: Exception) -> str:
+    about = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    if about:
+        return f"{host}:{port} refused the connection: {about.get('M')}"
+    if "certificate" in str(error).lower():
+        return (
+            f"{host}:{port} could not prove who it is ({error}); a program in between may be "
+            "opening TLS. Nothing was sent."
+        )
+    return (
+        f"{host}:{port} can't be reached ({error}). Likely: your address has changed since "
+        "01_provision (run it again), a VPN or firewall closes the port, or the cluster is private "
+        "([CLUSTER] ACCESS = vpc) and can be reached from inside its VPC only."
+    )
+
+
+def _closed(connection) -> None:
+    try:
+        connection.close()
+    except Exception:  # noqa: BLE001 a connection that broke can't be closed and needs not be
+        return

@@ -1,0 +1,47 @@
+{# What Redshift does in its own way. Every engine's file defines the same macros. #}
+
+{#- The day of the week, 1 for Monday to 7 for Sunday; Redshift counts from 0 for Sunday. -#}
+{% macro weekday(at) -%}
+cast((cast(extract(dow from {{ at }}) as integer) + 6) % 7 + 1 as integer)
+{%- endmacro %}
+
+{#- How rows are placed. Distribution is AUTO, as AWS recommends: small dimensions go to every
+    node and grow out of it by themselves; no fixed key would do, since a play's song is mostly NULL
+    and its user is few. Sorted by what questions are limited to, which is time. -#}
+{% macro table_options(sort) -%}
+diststyle auto{% if sort %} sortkey({{ sort }}){% endif %}
+{%- endmacro %}
+
+{#- The records that COPY has brought in; it has read each value as its column's type already. -#}
+{% macro records(kind, fields) -%}
+landed_{{ kind }}
+{%- endmacro %}
+
+{% macro whole(field, type="bigint") -%}
+{{ field }}
+{%- endmacro %}
+
+{% macro number(field) -%}
+{{ field }}
+{%- endmacro %}
+
+{#- When an event was: COPY reads milliseconds since 1970 as a timestamp. -#}
+{% macro event_time() -%}
+start_time
+{%- endmacro %}
+
+{#- The same as milliseconds since 1970. -#}
+{% macro event_ms() -%}
+datediff(millisecond, cast('1970-01-01' as timestamp), start_time)
+{%- endmacro %}
+
+{#- The parts as text, one after the other, each followed by `end`; NULL as ''. -#}
+{% macro concatenation(parts, end) -%}
+(
+{%- for part in parts %}
+
+            coalesce(cast({{ part }} as varchar(65535)), ''){{ " || '" ~ end ~ "'" if end }}{{ " ||" if not loop.last }}
+{%- endfor %}
+
+        )
+{%- endmacro %}

@@ -65,7 +65,7 @@ def _connection(warehouse: Warehouse):
 
     @event.listens_for(connection.internal_connection.engine, "handle_error")
     def stop(context):
-        raise SqlError(str(context.original_exception)) from None
+        raise SqlError(warehouse.words(context.original_exception)) from None
 
     return connection
 

@@ -106,6 +106,12 @@ class Redshift(Warehouse):
             self.run("copy/lock")
             yield
 
+    @staticmethod
+    def words(error: Exception) -> str:
+        """Return the message and detail of a server's error."""
+        said = [_about(error).get(letter) for letter in ("M", "D")]
+        return "\n".join(filter(None, said)) or str(error)
+
     def _execute(self, statement: str, values: dict | None = None):
         import redshift_connector
 
@@ -306,21 +312,22 @@ def _first_line(message: str) -> str:
     return message.strip().partition("\n")[0]
 
 
+def _about(error: Exception) -> dict:
+    """Return the fields of a server's error, by the protocol's letters; {} for any other."""
+    return error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+
+
 def _refused(error) -> WarehouseError:
     """Return a server's error as ours: its words, and whether trying again can help."""
-    about = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    message = about.get("M") or str(error)
-    if detail := about.get("D"):
-        message += f"\n{detail}"
-    if about.get("C") == "XX000" and SERIALIZABLE in message:
+    message = Redshift.words(error)
+    if _about(error).get("C") == "XX000" and SERIALIZABLE in message:
         return Conflict(f"Another session changed the same tables: {message}")
-    return WarehouseError(Warehouse.why_refused(message))
+    return WarehouseError(Redshift.why_refused(message))
 
 
 def _why_not_open(host: str, port: int, error: Exception) -> str:
-    about = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    if about:
-        return f"{host}:{port} refused the connection: {about.get('M')}"
+    if _about(error):
+        return f"{host}:{port} refused the connection: {Redshift.words(error)}"
     if "certificate" in str(error).lower():
         return (
             f"{host}:{port} could not prove who it is ({error}); a program in between may be "

@@ -350,21 +350,28 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return _failed(run, "\nTerminated. ", stop.code)
     print(run.summary())
+    _say_what_runs(run, sys.stdout)
     return 0
 
 
 def _failed(run: Run, why: str, code: int) -> int:
     """Say why a run ended early, how to go on, and what is still running and costs."""
     print(f"{why}{_remedy(run)}", file=sys.stderr)
-    if run.settings.dwh.target == "redshift":
-        from lib import cluster
-
-        try:
-            if still := cluster.running(run.settings):
-                print(still, file=sys.stderr)
-        except UserError as error:
-            print(f"What is still running could not be asked: {error}", file=sys.stderr)
+    _say_what_runs(run, sys.stderr)
     return code
+
+
+def _say_what_runs(run: Run, to) -> None:
+    """Say what is still running in AWS and what it costs, when there is something."""
+    if run.settings.dwh.target != "redshift":
+        return
+    from lib import cluster
+
+    try:
+        if still := cluster.running(run.settings):
+            print(f"\n{still}", file=to)
+    except UserError as error:
+        print(f"\nWhat is still running could not be asked: {error}", file=to)
 
 
 def _remedy(run: Run) -> str:

@@ -158,6 +158,11 @@ class Warehouse:
         self._execute("commit")
 
     @staticmethod
+    def words(error: Exception) -> str:
+        """Return what an engine's driver says in an error."""
+        return str(error)
+
+    @staticmethod
     def why_refused(message: str) -> str:
         """Return an engine's message, or what to do when a table of the model is missing."""
         missing = MISSING.search(message)

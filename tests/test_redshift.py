@@ -1,6 +1,7 @@
 """The target redshift against its doubles: equal to local to the last digit; what goes wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT, sample, warehouse
+from lib.aws import AwsError
 from lib.load import LoadError
 from lib.redshift import Redshift, check_json_paths
 from lib.source import EVENTS, BadRecord, SourceError
 from lib.warehouse import TABLES, WarehouseError
 from tests import live
 from tests.differential import differences
-from tests.standin.aws import is_write
+from tests.standin.aws import is_write, permissions
 
 
 @pytest.fixture
@@ -321,6 +323,39 @@ def test_every_connection_asks_for_a_password_of_its_own(in_s3, double):
     before = len(double.aws.issued)
     in_s3.dwh.cursor()
     assert len(double.aws.issued) == before + 1
+
+
+@pytest.mark.parametrize("name", ["load", "analyse"])
+def test_the_policy_of_loading_or_analysing_allows_every_call_that_is_made(
+    in_s3, double, song, event, name
+):
+    document = json.loads((ROOT / "docs" / "iam" / f"{name}.json").read_text())
+    listed = [statement["Action"] for statement in document["Statement"]]
+    allowed = {
+        a for actions in listed for a in ([actions] if isinstance(actions, str) else actions)
+    }
+    in_s3.catalogue(song())
+    in_s3.log(event())
+    before = len(double.aws.calls)
+    if name == "load":
+        in_s3.load()
+    else:
+        in_s3.dwh.close()
+        in_s3.open()
+        in_s3.dwh.analysis("coverage")
+    made = {one for call in double.aws.calls[before:] for one in permissions(call)}
+    assert made - {"s3:DeleteObjectVersion"} <= allowed  # a load deletes no version by its number
+
+
+def test_without_credentials_one_sentence_says_what_to_do(in_s3, double, monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("AWS_") and "URL" not in name]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(AwsError, match=r"There are no AWS credentials to .*; run aws configure or"):
+        warehouse.connect(in_s3.settings)
 
 
 # The notebooks

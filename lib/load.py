@@ -253,13 +253,14 @@ class _Attempt:
         """Enter the batches' files in the ledger."""
         import pandas as pd
 
-        for batch in self.batches:
-            if not batch.files:
-                continue
-            columns = ["file_key", "size_bytes", "content_hash", "row_count"]
-            rows = [(file.key, file.size, file.content_hash, file.records) for file in batch.files]
-            files = pd.DataFrame(rows, columns=columns)
-            files = files.assign(kind=batch.kind.name, reject_count=0)
-            files = files.assign(batch_id=self.batch_id, loaded_at=self.loaded_at)
-            self.warehouse.append("load_files", files)
-            self.recorded += len(files)
+        files = pd.DataFrame(
+            [
+                (batch.kind.name, file.key, file.size, file.content_hash, file.records)
+                for batch in self.batches
+                for file in batch.files
+            ],
+            columns=["kind", "file_key", "size_bytes", "content_hash", "row_count"],
+        )
+        files = files.assign(reject_count=0, batch_id=self.batch_id, loaded_at=self.loaded_at)
+        self.warehouse.append("load_files", files)
+        self.recorded = len(files)

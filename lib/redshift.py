@@ -15,7 +15,7 @@ from functools import cached_property
 
 from lib import aws, cluster, s3
 from lib.config import Settings
-from lib.source import Batch, SourceError
+from lib.source import Batch, Kind, SourceError
 from lib.warehouse import (
     BOUND,
     Conflict,
@@ -207,14 +207,17 @@ class Redshift(Warehouse):
             f"{file}, line {line}{column}: {reason}; {remedy}, then load again{more}."
         )
 
-    def _json_paths(self, kind, scratch: _Scratch) -> str:
-        """Return where the jsonpaths file of a kind lies in S3: [DATA] LOG_JSONPATH, or ours."""
-        expected = [f"$['{name}']" for name in kind.fields]
-        place = self.settings.data.log_jsonpath if kind.name == "events" else ""
-        if not place:
-            return scratch.put("jsonpaths.json", json.dumps({"jsonpaths": expected}).encode())
+    def _json_paths(self, kind: Kind, scratch: _Scratch) -> str:
+        """Return where the jsonpaths file of a kind lies in S3: [DATA] LOG_JSONPATH, or ours; or
+        auto, where fields and columns have the same names."""
+        fields = list(kind.fields)
+        if columns_of(fields) == fields:
+            return "auto"
+        if not (place := self.settings.data.log_jsonpath):
+            paths = {"jsonpaths": [f"$['{name}']" for name in fields]}
+            return scratch.put("jsonpaths.json", json.dumps(paths).encode())
         body = s3.body(self.settings, place)
-        check_json_paths(place, body, list(kind.fields))
+        check_json_paths(place, body, fields)
         return scratch.put("jsonpaths.json", body)
 
     @contextmanager

@@ -107,7 +107,7 @@ def fetch(client, objects: list[Object], cache: Path, label: str) -> dict[str, P
     `label`: what the progress bar says. Raises SourceError when an object can't be read, or is no
     longer the one that was listed.
     """
-    paths = {item.uri: _cached(cache, item) for item in objects}
+    paths = {item.uri: cached(cache, item) for item in objects}
     missing = [item for item in objects if not _is_whole(paths[item.uri], item.size)]
     try:
         if missing:
@@ -119,7 +119,8 @@ def fetch(client, objects: list[Object], cache: Path, label: str) -> dict[str, P
     return paths
 
 
-def _cached(cache: Path, item: Object) -> Path:
+def cached(cache: Path, item: Object) -> Path:
+    """Return where an object's content lies in the cache, once it is fetched."""
     name = hashlib.sha256(f"{item.uri}\0{item.etag}".encode()).hexdigest()
     return cache / split(item.uri)[0] / name
 

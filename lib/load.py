@@ -135,8 +135,14 @@ def _load(warehouse: Warehouse, settings: Settings, progress, strict: set[source
             with warehouse.transaction():
                 return attempt.run()
         except ConnectionLost as lost:
-            if attempt.committed():
-                return attempt.result
+            try:
+                if attempt.committed():
+                    return attempt.result
+            except WarehouseError as error:
+                raise LoadError(
+                    f"{lost} Whether the load was committed can't be asked now ({error}). Load "
+                    "again: what is in the ledger is not loaded twice."
+                ) from None
             raise LoadError(f"{lost} Nothing was loaded; load again.") from None
 
 
@@ -207,7 +213,8 @@ class _Attempt:
         except (Conflict, ConnectionLost):
             raise
         except WarehouseError as error:
-            if isinstance(error, CopyError) and batch.remote and not isinstance(error, NotJson):
+            named = isinstance(error, CopyError) and not isinstance(error, NotJson)
+            if named and batch.remote:  # of other parts the file's own lines are known here only
                 raise LoadError(f"{error} Nothing was loaded.") from error
             raise _Unparsed(batch.kind, str(error)) from error
         table = {"table": f"staging_{kind}"}

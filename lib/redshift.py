@@ -121,9 +121,9 @@ class Redshift(Warehouse):
         try:
             bound = {name: values[name] for name in named} or None
             return cursor.execute(statement, bound)
-        except redshift_connector.ProgrammingError as error:
-            raise _refused(error) from error
         except (redshift_connector.Error, OSError) as error:
+            if _about(error).get("S") == "ERROR":
+                raise _refused(error) from error
             raise ConnectionLost(f"The connection to {self.host} broke: {error}") from error
 
     def _frame(self, statement: str, values: dict):
@@ -236,12 +236,15 @@ class _Scratch:
         self.client, self.bucket, self.folder = client, bucket, f"loads/{uuid.uuid4().hex}"
         self.keys: list[str] = []
 
-    def put(self, name: str, body) -> str:
-        """Put an object into the folder and return its URI. `body`: bytes or an open file."""
-        key = f"{self.folder}/{len(self.keys)}-{name}"
+    def _key(self, name: str) -> str:
+        self.keys.append(f"{self.folder}/{len(self.keys)}-{name}")
+        return self.keys[-1]
+
+    def put(self, name: str, body: bytes) -> str:
+        """Put an object into the folder and return its URI."""
+        key = self._key(name)
         with aws.asking(f"write s3://{self.bucket}/{key}"):
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
-        self.keys.append(key)
         return f"s3://{self.bucket}/{key}"
 
     def all_in_s3(self, parts: list[str]) -> list[str]:
@@ -251,8 +254,10 @@ class _Scratch:
             if "://" in part:
                 uris.append(part)
                 continue
-            with open(part, "rb") as file:
-                uris.append(self.put("part.json", file))
+            key = self._key("part.json")
+            with open(part, "rb") as file, aws.asking(f"write s3://{self.bucket}/{key}"):
+                self.client.upload_fileobj(file, self.bucket, key)
+            uris.append(f"s3://{self.bucket}/{key}")
         return uris
 
     def clear(self) -> None:

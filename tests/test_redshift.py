@@ -313,6 +313,20 @@ def test_a_connection_lost_around_the_commit_is_decided_by_the_ledger(
     assert in_s3.rows("select count(*) from load_files") == [(2,)]
 
 
+def test_a_connection_that_stays_lost_leaves_no_doubt_about_what_to_do(
+    in_s3, double, song, event, monkeypatch
+):
+    in_s3.catalogue(song())
+    in_s3.log(event())
+    double.redshift.faults.before("^commit", "drop after")
+    monkeypatch.setattr(in_s3.dwh, "port", 1)
+    with pytest.raises(LoadError, match=r"(?s)can't be asked now .* not loaded twice\.$"):
+        in_s3.load()
+    in_s3.open()
+    assert "Nothing new" in str(in_s3.load())
+    assert in_s3.rows("select count(*) from songplays") == [(1,)]
+
+
 def test_an_unreachable_port_names_the_likely_causes(in_s3, double, monkeypatch):
     host, _ = double.aws.endpoint
     monkeypatch.setattr(double.aws, "endpoint", (host, 1))

@@ -11,3 +11,7 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Show the sentence alone in a notebook, as IPython asks an exception to do."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class SourceError(UserError):
+    """A folder, file or object that can't be used."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lib import aws
 from lib.config import Settings
-from lib.provision import Plan, Step, labelled
+from lib.plan import Plan, Step, labelled
 from lib.resources import (
     PROJECT,
     READY,

@@ -16,7 +16,7 @@ from functools import cached_property, partial
 
 from lib import aws
 from lib.aws import Account, Clock
-from lib.provision import ProvisionError, Step
+from lib.plan import ProvisionError, Step
 
 PROJECT = "sparkify-dwh"
 READY = {"available", "available, prep-for-resize", "available, resize-cleanup"}

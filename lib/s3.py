@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import ROOT, aws
+from lib import ROOT, SourceError, aws
 from lib.config import Settings
-from lib.source import CHUNK, ENDINGS, SourceError
 
+ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+CHUNK = 1 << 20
 CACHE = ROOT / "data" / "cache"
 PLACE = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,254})(?:/(.*))?", re.DOTALL)
 ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}

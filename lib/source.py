@@ -21,20 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lib import UserError
+from lib import SourceError, s3
 from lib.config import Settings
+from lib.s3 import ENDINGS
 
-ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 GZIP = b"\x1f\x8b"
 SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
 SPACE = re.compile(r"[ \t\r\n]*")
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
 CHUNK = 1 << 20
 LONGEST = 64 << 20  # characters of one record; more is taken for a broken file
-
-
-class SourceError(UserError):
-    """A folder or file that can't be used."""
 
 
 class BadRecord(SourceError):
@@ -132,8 +128,6 @@ def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int
     it can't be read, or no JSON file lies in it.
     """
     if "://" in place:
-        from lib import s3
-
         client = s3.reader(settings or Settings())
         return [(item.uri, item.size) for item in s3.listing(client, place)]
     if not os.path.exists(place):
@@ -172,8 +166,6 @@ def remote(kind: Kind, place: str, known: Mapping[str, str], settings: Settings)
 
     `known`: URI to etag. Raises SourceError when an object has changed; none is fetched.
     """
-    from lib import s3
-
     objects, old = _new(s3.reader(settings), place, known)
     files = [SourceFile(item.uri, item.size, item.etag, 0) for item in objects]
     return Batch(kind, files, [file.key for file in files], old, remote=True)
@@ -181,8 +173,6 @@ def remote(kind: Kind, place: str, known: Mapping[str, str], settings: Settings)
 
 def _new(client, place: str, known: Mapping[str, str]) -> tuple[list, int]:
     """Return the objects below a place in S3 that are not in `known`, and how many are."""
-    from lib import s3
-
     found = s3.listing(client, place)
     objects = [item for item in found if not _is_known(item.uri, item.etag, known)]
     return objects, len(found) - len(objects)
@@ -231,8 +221,6 @@ def gather(
 
 def _fetched(batch: Batch, place: str, known: Mapping[str, str], settings: Settings) -> list[tuple]:
     """Return URI, path in the cache, size and etag of each object that is new."""
-    from lib import s3
-
     client = s3.reader(settings)
     objects, batch.known = _new(client, place, known)
     paths = s3.fetch(client, objects, s3.CACHE, f"fetching {batch.kind.name}")

@@ -13,9 +13,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from standin.aws import ACCOUNT, Aws, is_write, permissions
 
-from lib import ROOT, aws, cluster, config, provision, resources
+from lib import ROOT, aws, cluster, config, resources
+from lib.plan import Plan
+from tests.standin.aws import ACCOUNT, Aws, is_write, permissions
 
 EXAMPLE = ROOT / "dwh.cfg.example"  # the defaults, not the settings of the person running
 CIDR = "203.0.113.7/32"
@@ -67,7 +68,7 @@ def removed(settings: config.Settings) -> str:
     return cluster.removal(settings, silent).apply(True)
 
 
-def actions(plan: provision.Plan) -> dict[str, str]:
+def actions(plan: Plan) -> dict[str, str]:
     return {step.resource: step.action for step in plan.steps}
 
 

@@ -4,6 +4,7 @@ import duckdb
 import pytest
 
 from lib import config, provision, source, warehouse
+from lib.plan import Plan, ProvisionError
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def settings(tmp_path):
     return config.load(environ={}, database=str(tmp_path / "new" / "own.duckdb"), **places)
 
 
-def actions(plan: provision.Plan) -> list[tuple[str, str]]:
+def actions(plan: Plan) -> list[tuple[str, str]]:
     return [(step.resource, step.action) for step in plan.steps]
 
 
@@ -63,7 +64,7 @@ def test_a_database_with_tables_of_others_is_not_removed(settings):
     settings.database.parent.mkdir()
     with duckdb.connect(str(settings.database)) as other:
         other.execute("create table payroll (id integer)")
-    with pytest.raises(provision.ProvisionError, match=r"did not make \(payroll\)"):
+    with pytest.raises(ProvisionError, match=r"did not make \(payroll\)"):
         provision.removal(settings)
     assert settings.database.exists()
 

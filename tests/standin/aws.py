@@ -22,10 +22,11 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import ClassVar
 from unittest import mock
 from urllib.parse import parse_qs, parse_qsl, unquote
 from xml.etree import ElementTree
@@ -201,6 +202,8 @@ class Request:
 class Aws:
     """The double. `with Aws() as aws:` starts it; every attribute can be changed while it runs."""
 
+    current: ClassVar[Aws | None] = None
+
     def __init__(self):
         self.endpoint: tuple[str, int] | None = None  # where describe_clusters says a cluster is
         self._forget()
@@ -222,10 +225,10 @@ class Aws:
 
     def __enter__(self) -> Aws:
         self._stack = ExitStack()
+        self._stack.callback(self.keep())  # of another double in this process
         self._lock = threading.Lock()
         self._session, self._clients = boto3.Session(*KEYS.values()), {}
-        for owner, name, new in self._patches():
-            self._stack.enter_context(mock.patch.object(owner, name, new, create=True))
+        self._stack.enter_context(self._alone())
         self._moto = cache(create_backend_app)
         server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Silent)
         self.url = f"http://127.0.0.1:{server.server_port}"
@@ -240,6 +243,24 @@ class Aws:
     def __exit__(self, *_) -> None:
         self.reset()
         self._stack.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Change moto for this double, and for no other that this process has started before."""
+        outer, Aws.current = Aws.current, self
+        if outer:
+            outer._patched.close()
+        self._patch()
+        yield
+        self._patched.close()
+        Aws.current = outer
+        if outer:
+            outer._patch()
+
+    def _patch(self) -> None:
+        self._patched = ExitStack()
+        for owner, name, new in self._patches():
+            self._patched.enter_context(mock.patch.object(owner, name, new, create=True))
 
     def reset(self) -> None:
         """Forget everything but the endpoint and what an account has from the start."""
@@ -283,26 +304,26 @@ class Aws:
 
     def keep(self) -> Callable[[], None]:
         """Return what brings back everything as it is now, after it was deleted."""
-        redshift, iam = redshift_backends[ACCOUNT]["us-west-2"], iam_backends[ACCOUNT]["aws"]
-        s3, ec2 = s3_backends[ACCOUNT]["aws"], ec2_backends[ACCOUNT]["us-west-2"]
-        stores = [redshift.clusters, redshift.parameter_groups, redshift.snapshots, iam.roles]
-        stores += [s3.buckets, s3_backends.bucket_accounts, *ec2.groups.values()]
-        stores += [role.policies for role in iam.roles.values()]
-        copies = [dict(store) for store in stores]
+        s3 = s3_backends[ACCOUNT]["aws"]
+        copies = [dict(store) for store in stores()]
+        policies = [(role, dict(role.policies)) for role in stores()[0].values()]
         tags = {
             name: s3.tagger.get_tag_dict_for_resource(one.arn) for name, one in s3.buckets.items()
         }
 
         def restore() -> None:
             self._forget()
-            for store, copy in zip(stores, copies, strict=True):
+            for store, copy in zip(stores(), copies, strict=True):
                 store.clear()
                 store.update(copy)
-            for cluster in redshift.clusters.values():
+            for role, kept in policies:
+                role.policies.clear()
+                role.policies.update(kept)
+            for cluster in redshift_backends[ACCOUNT]["us-west-2"].clusters.values():
                 cluster.status = "available"
                 vars(cluster).pop("how", None)
             for name, own in tags.items():
-                s3.put_bucket_tagging(name, own)
+                s3_backends[ACCOUNT]["aws"].put_bucket_tagging(name, own)
 
         return restore
 
@@ -585,6 +606,14 @@ PASSING = {
     "rebooting": "available",
     "pausing": "paused",
 }
+
+
+def stores() -> list[dict]:
+    """Return where moto keeps the roles, and all else that an account has of its own."""
+    redshift, s3 = redshift_backends[ACCOUNT]["us-west-2"], s3_backends[ACCOUNT]["aws"]
+    kept = [iam_backends[ACCOUNT]["aws"].roles, redshift.clusters, redshift.parameter_groups]
+    kept += [redshift.snapshots, s3.buckets, s3_backends.bucket_accounts]
+    return [*kept, *ec2_backends[ACCOUNT]["us-west-2"].groups.values()]
 
 
 class Silent(MotoRequestHandler):

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from lib.source import EVENTS, BadRecord, SourceError
 from lib.warehouse import TABLES, WarehouseError
 from tests import live
 from tests.differential import differences
+from tests.runner import runner
 from tests.standin.aws import is_write, permissions
 
 
@@ -419,16 +418,12 @@ def test_all_five_notebooks_run_by_the_runner_leave_nothing_and_hold_no_secret(
     double, own_cluster, tmp_path
 ):
     words = ["--target", "redshift", *own_cluster("runner")]
-    command = [sys.executable, "-m", "lib.run", *words]
-    how = {"cwd": ROOT, "capture_output": True, "text": True, "check": False}
-    asked = subprocess.run(command, **how)
+    asked = runner(*words)
     assert asked.returncode == 2, "the price is shown, and nothing happens"
     assert "$0.54 an hour" in asked.stdout
     assert "--yes" in asked.stderr
     assert not (tmp_path / "runs").exists()
-    done = subprocess.run(
-        [*command, "--yes"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = runner(*words, "--yes")
     assert (done.returncode, done.stderr) == (0, "")
     assert nothing_is_left(double, "runner")
     folder = tmp_path / "runs" / "latest"
@@ -462,8 +457,7 @@ def test_the_live_test_does_nothing_without_your_word(double, own_cluster, monke
 
 def test_a_failed_run_says_what_is_still_running_and_what_it_costs(double, tmp_path):
     words = ["--target", "redshift", "--log-data", "s3://music/none", "--song-data", "s3://music/n"]
-    command = [sys.executable, "-m", "lib.run", *words, "--only", "03", "--runs", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = runner(*words, "--only", "03", "--runs", str(tmp_path))
     assert done.returncode == 1
     assert "03_load failed at" in done.stderr
     assert "The cluster sparkify-dwh is available in us-west-2 and costs $0.54" in done.stderr

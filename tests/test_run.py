@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from lib import ROOT, config, run, sample, warehouse
+from tests.runner import runner
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,6 @@ def options(data, tmp_path) -> list[str]:
     places = {"--log-data": own / "log_data", "--song-data": own / "song_data"}
     places |= {"--database": tmp_path / "small.duckdb", "--runs": tmp_path / "runs"}
     return [str(word) for pair in places.items() for word in pair]
-
-
-def runner(*words: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "lib.run", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def rows(tmp_path) -> dict[str, int]:

@@ -6,7 +6,8 @@ import sys
 
 from lib import ROOT
 
-# libzmq's own last words, now and then, in a kernel that is ended while its threads are busy.
+# A line of libzmq's that was seen now and then beside the right exit code and outputs. Which
+# process prints it, and why, is not known yet; every other word on stderr still counts.
 ZMQ = re.compile(r"^Assertion failed: .*\(src/signaler\.cpp:\d+\)\n", re.MULTILINE)
 
 

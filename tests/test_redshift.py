@@ -203,6 +203,17 @@ def test_a_record_that_is_no_json_is_shown_with_file_and_line(in_s3, song, event
         in_s3.load()
 
 
+def test_names_of_files_and_texts_are_data_whatever_they_look_like(in_s3, song, event):
+    text = "x'; drop table songs; -- \\ \u2028 %s :batch_id $1 <script>"
+    in_s3.catalogue(song(title=text, artist_name=text), file="it's; -- {{7}}.json")
+    played = event(song=text, artist=text, location=text, userAgent=text, userId=text)
+    in_s3.log(played, file="a'b/$1 :x %s.json")
+    in_s3.load()
+    found = in_s3.rows("select song_title, location, song_id from songplays")
+    assert found == [(text, text, song()["song_id"])]
+    assert in_s3.rows("select count(*) from load_files") == [(2,)]
+
+
 def test_a_file_that_vanishes_between_listing_and_reading_stops_the_load(in_s3, song, event):
     in_s3.catalogue(song())
     in_s3.log(event())

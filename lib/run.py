@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lib import ROOT, UserError, config
 
@@ -227,25 +228,27 @@ def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress) 
     """Execute one notebook into `folder`. Raises NotebookFailed unless every cell ran."""
     import papermill
     from nbclient.exceptions import CellControlSignal, DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
+
+    from lib.kernel import Kernel
 
     executed = folder / f"{name}.ipynb"
     try:
-        papermill.execute_notebook(
-            str(FOLDER / f"{name}.ipynb"),
-            str(executed),
-            parameters,
-            cwd=str(ROOT),
-            progress_bar=False,
-            on_cell_start=progress.step,
-            # The kernel listens on loopback; without this it warns of that at every start.
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-            # At its end a kernel is interrupted, and sometimes logs that as an error.
-            extra_arguments=["--IPKernelApp.log_level=50"],
-        )
+        with TemporaryDirectory(prefix="kernel-") as sockets:
+            papermill.execute_notebook(
+                str(FOLDER / f"{name}.ipynb"),
+                str(executed),
+                parameters,
+                cwd=str(ROOT),
+                progress_bar=False,
+                on_cell_start=progress.step,
+                kernel_manager_class=Kernel,
+                config=Config({"Kernel": {"connection_file": f"{sockets}/kernel.json"}}),
+                # At its end a kernel is interrupted, and sometimes logs that as an error.
+                extra_arguments=["--IPKernelApp.log_level=50"],
+            )
         reason = unfinished(executed)
-    except PapermillExecutionError as error:
+    except papermill.PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"
     except (CellControlSignal, DeadKernelError) as error:
         reason = f"{type(error).__name__}: {error}"

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -165,6 +167,39 @@ def own_notebook(tmp_path, monkeypatch):
 def test_is_no_success_unless_every_cell_ran(own_notebook, capsys, ending, said):
     assert run.main(own_notebook(ending, "print('never')")) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_kernel_is_reached_by_sockets_that_nobody_else_can_open(own_notebook, capsys):
+    cell = """
+        import ipykernel, os, pathlib
+        about = ipykernel.get_connection_info(unpack=True)
+        assert about["transport"] == "ipc", about
+        sockets = list(pathlib.Path(about["ip"]).parent.glob("*-ipc-*"))
+        assert len(sockets) == 5, sockets
+        assert oct(os.stat(sockets[0].parent).st_mode)[-3:] == "700"
+    """
+    assert run.main(own_notebook(textwrap.dedent(cell))) == 0, capsys.readouterr().err
+
+
+def test_an_interrupted_cell_unwinds_before_its_kernel_ends(own_notebook, tmp_path):
+    began, unwound = tmp_path / "began", tmp_path / "unwound"
+    cell = f"""
+        import pathlib, time
+        try:
+            pathlib.Path({str(began)!r}).touch()
+            time.sleep(60)
+        finally:
+            time.sleep(1)
+            pathlib.Path({str(unwound)!r}).touch()"""
+
+    def interrupt():
+        while not began.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert run.main(own_notebook(textwrap.dedent(cell))) == 130
+    assert unwound.exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

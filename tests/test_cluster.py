@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -842,43 +843,36 @@ def settle(double: Aws) -> dict:
     return double.inventory()
 
 
-def test_creation_killed_after_any_call_converges_when_repeated(double, worker):
-    number, begun, ours = 0, time.monotonic(), set(NAMES.items())
-    theirs = settle(double)
-    empty = double.keep()
-    while True:
-        number += 1
-        empty()
-        code = worker.run(b"c", kill_after=number)
+def walk(worker: Worker, kind: bytes, start: Callable[[], None]) -> Iterator[int]:
+    """Again and again `start`, a run killed after one call more, and a whole run: yield the number
+    of calls, until a run comes to its end before it is killed."""
+    for number in itertools.count(1):
+        start()
+        code = worker.run(kind, kill_after=number)
         if code == 0:
-            break
+            return
         assert code == -signal.SIGKILL
-        assert worker.run(b"c") == 0, f"killed after {number}"
+        assert worker.run(kind) == 0, f"killed after {number}"
+        yield number
+
+
+def test_creation_killed_after_any_call_converges_when_repeated(double, worker):
+    ours, theirs, number = set(NAMES.items()), settle(double), 0
+    for number in walk(worker, b"c", double.keep()):
         found = double.inventory()
         assert found.keys() == theirs.keys() | ours, f"killed after {number}"
         assert theirs.items() <= found.items(), f"killed after {number}"
         assert rules(double) == [("tcp", 5439, 5439, CIDR)]
         assert described(double)["ClusterStatus"] == "available"
     assert number > 40
-    print(f"creation: {number - 1} calls in {time.monotonic() - begun:.0f} s")
     assert set(actions(cluster.creation(made(), silent)).values()) == {"keep"}
 
 
 def test_removal_killed_after_any_call_converges_when_repeated(double, worker):
-    number, begun = 0, time.monotonic()
-    theirs = settle(double)
+    theirs, number = settle(double), 0
     assert worker.run(b"c") == 0
     double.client("s3").put_object(Bucket=BUCKET, Key="batch/manifest", Body=b"{}")
-    complete = double.keep()
-    while True:
-        number += 1
-        complete()
-        code = worker.run(b"r", kill_after=number)
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL
-        assert worker.run(b"r") == 0, f"killed after {number}"
+    for number in walk(worker, b"r", double.keep()):
         assert double.inventory() == theirs, f"killed after {number}"
     assert number > 30
-    print(f"removal: {number - 1} calls in {time.monotonic() - begun:.0f} s")
     assert double.inventory() == theirs

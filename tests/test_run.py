@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -25,28 +26,46 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def options(data, tmp_path) -> list[str]:
-    """Options that keep a run within `tmp_path`."""
-    own = shutil.copytree(data, tmp_path / "data")
+def places(data: Path, folder: Path) -> list[str]:
+    """Options that keep a run within `folder`, on a copy of the data."""
+    own = shutil.copytree(data, folder / "data")
     places = {"--log-data": own / "log_data", "--song-data": own / "song_data"}
-    places |= {"--database": tmp_path / "small.duckdb", "--runs": tmp_path / "runs"}
+    places |= {"--database": folder / "small.duckdb", "--runs": folder / "runs"}
     return [str(word) for pair in places.items() for word in pair]
 
 
-def rows(tmp_path) -> dict[str, int]:
-    settings = config.load(environ={}, database=str(tmp_path / "small.duckdb"))
+@pytest.fixture
+def options(data, tmp_path) -> list[str]:
+    return places(data, tmp_path)
+
+
+@dataclass
+class Complete:
+    """A run that came to its end: where, with which options, and what it said."""
+
+    folder: Path
+    options: list[str]
+    done: subprocess.CompletedProcess
+
+
+@pytest.fixture(scope="module")
+def complete(data, tmp_path_factory) -> Complete:
+    folder = tmp_path_factory.mktemp("complete")
+    options = places(data, folder)
+    return Complete(folder, options, runner(*options, "--name", "first"))
+
+
+def rows(folder) -> dict[str, int]:
+    settings = config.load(environ={}, database=str(folder / "small.duckdb"))
     opened = warehouse.connect(settings, read_only=True)
     counted = opened.row_counts()
     opened.close()
     return counted
 
 
-def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(options, tmp_path):
-    done = runner(*options, "--name", "first")
+def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
+    done, folder = complete.done, complete.folder / "runs" / "first"
     assert (done.returncode, done.stderr) == (0, "")
-    folder = tmp_path / "runs" / "latest"
-    assert os.readlink(folder) == "first"
     left = {path.name for path in folder.iterdir()}
     notebooks = {f"{name}.ipynb" for name in run.NOTEBOOKS}
     assert left == notebooks | {"report.html", "charts", "journal.json", "load.json"}
@@ -55,28 +74,27 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(options, t
     journal = json.loads((folder / "journal.json").read_text())
     assert [entry["status"] for entry in journal["notebooks"]] == ["completed"] * 5
     assert journal["status"] == "completed"
-    for table, count in rows(tmp_path).items():
+    for table, count in rows(complete.folder).items():
         assert f"{table:<16}{count:>14,} rows" in done.stdout
     assert "coverage" in done.stdout
-    assert f"report: {folder / 'report.html'}" in done.stdout
+    assert f"report: {folder.parent / 'latest' / 'report.html'}" in done.stdout
 
 
-def test_the_report_of_a_run_opens_offline_with_every_chart(options, tmp_path, opened_offline):
-    runner(*options)
+def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_offline):
     for width in (375, 1280):
-        with opened_offline(tmp_path / "runs" / "latest" / "report.html", width) as page:
+        with opened_offline(complete.folder / "runs" / "first" / "report.html", width) as page:
             assert page.evaluate("document.images.length") == 7
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert page.inner_text("h1") == "What Sparkify's listeners do"
             assert "import" not in page.inner_text("body"), "code is left out"
 
 
-def test_a_second_run_changes_nothing(options, tmp_path):
-    runner(*options)
-    before = rows(tmp_path)
-    done = runner(*options)
+def test_a_second_run_changes_nothing(complete):
+    before = rows(complete.folder)
+    done = runner(*complete.options, "--name", "second")
     assert done.returncode == 0
-    assert rows(tmp_path) == before
+    assert rows(complete.folder) == before
+    assert os.readlink(complete.folder / "runs" / "latest") == "second"
 
 
 def test_a_failed_run_says_where_and_goes_on_from_there(options, tmp_path):
@@ -101,9 +119,13 @@ def test_a_failed_run_says_where_and_goes_on_from_there(options, tmp_path):
 
 
 def test_teardown_removes_the_warehouse_and_never_the_data(options, tmp_path):
-    done = runner(*options, "--teardown")
-    assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "small.duckdb").exists()
+    for words in (
+        ["--only", "01", "--name", "provision"],
+        ["--only", "05", "--teardown", "--name", "teardown"],
+    ):
+        done = runner(*options, *words)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "small.duckdb").exists() == (words[1] == "01")
     assert (tmp_path / "data" / "log_data").exists()
 
 

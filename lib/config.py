@@ -58,7 +58,7 @@ class Local:
 class Load:
     """[LOAD]: what a load lets pass."""
 
-    max_rejects: int = option(0, "bad records that a load may leave out; this version: none, 0")
+    max_rejects: str = option("0", "bad records that a load may leave out: a count, or as 0.1%")
     min_coverage: float = option(0.0, "smallest share of matched plays, 0 to 1", minimum=0)
 
 
@@ -311,9 +311,10 @@ def _checked(settings: Settings) -> Settings:
         )
     if settings.load.min_coverage > 1:
         raise ConfigError("[LOAD] MIN_COVERAGE is a share from 0 to 1, such as 0.02.")
-    if settings.load.max_rejects != 0:
+    if not re.fullmatch(r"\d+|\d+(\.\d+)?%", settings.load.max_rejects):
+        rejects = settings.load.max_rejects
         raise ConfigError(
-            "[LOAD] MAX_REJECTS must be 0: in this version a bad record stops a load."
+            f"[LOAD] MAX_REJECTS is a count or a share such as 0.1%, not {rejects!r}."
         )
     memory = settings.local.memory_limit
     if memory and not re.fullmatch(r"(?i)\d+(\.\d+)?\s*[KMGT]i?B", memory):

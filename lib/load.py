@@ -1,4 +1,4 @@
-"""The load protocol: list, begin, stage, audit, merge, audit, record, commit.
+"""The load protocol: list, begin, stage, reject, merge, record, audit, commit.
 
 One transaction: what was there stays visible until everything new is in, and stays if anything
 fails. The rules that the numbers depend on are in the SQL files, in lib/sql/load and lib/sql/audit.
@@ -14,10 +14,22 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
-from lib import UserError, source
+from lib import UserError
 from lib.config import Settings
-from lib.warehouse import Conflict, ConnectionLost, CopyError, NotJson, Warehouse, WarehouseError
+from lib.records import EVENTS, SONGS, Kind, Reject
+from lib.source import Batch, ChangedFile, gather
+from lib.warehouse import (
+    STAR,
+    Conflict,
+    ConnectionLost,
+    CopyError,
+    Warehouse,
+    WarehouseError,
+    columns_of,
+    snake_case,
+)
 
 MERGES = (
     "merge_songs",
@@ -32,6 +44,7 @@ MERGES = (
 )
 STAGE_AUDITS = ("staging_events_required", "staging_songs_required")
 STAR_AUDITS = (
+    "counts_reconcile",
     "keys_are_unique",
     "no_orphan_keys",
     "user_versions_follow",
@@ -39,7 +52,8 @@ STAR_AUDITS = (
     "every_play_is_there",
     "coverage_reaches_floor",
 )
-SHOWN = 5  # offending rows that a failed audit shows
+SHOWN = 5  # offending rows that a failed audit shows, and bad records that are named
+TELLING = 20  # records, from which on a field that none has is taken for a missing one
 TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds, at random
 
 
@@ -47,25 +61,43 @@ class LoadError(UserError):
     """A load that was stopped; the warehouse is as it was before."""
 
 
-class _Unparsed(Exception):
-    """The fast parse of one kind failed; reading it record by record will say where."""
+class BadRecords(LoadError):
+    """More records that can't be loaded than may be left out."""
 
-    def __init__(self, kind: source.Kind, reason: str):
+
+class _Unparsed(Exception):
+    """The fast parse of some files failed; reading them record by record will say where."""
+
+    def __init__(self, files: set[str], reason: str):
         super().__init__(reason)
-        self.kind = kind
+        self.files = files
+
+
+class _Replace(Exception):
+    """A file has changed, and what came with it is to be loaded anew."""
+
+    def __init__(self, batch_id: int):
+        self.batch_id = batch_id
 
 
 @dataclass
 class Load:
-    """What a load did: files and rows by table, audits passed, coverage."""
+    """What a load did: files and rows by table, rejects, audits, coverage.
+
+    `audits`: by name, the number of rows that each one found. `unknown_fields`: by name, a file
+    that has it. `failure`: why nothing was loaded.
+    """
 
     new_files: dict[str, int]
     known_files: dict[str, int]
     rows_before: dict[str, int]
     rows: dict[str, int] = field(default_factory=dict)
-    audits: list[str] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    unknown_fields: dict[str, str] = field(default_factory=dict)
+    audits: dict[str, int] = field(default_factory=dict)
     plays: int = 0
     matched: int = 0
+    failure: str = ""
 
     @property
     def coverage(self) -> float:
@@ -82,8 +114,22 @@ class Load:
         frame.insert(2, "added", frame["now"] - frame["before"])
         return frame
 
+    def rejects_frame(self):
+        """Return one row a record that was left out: file_key, line, field, reason, raw_text."""
+        import pandas as pd
+
+        columns = ["file_key", "line", "field", "reason", "raw_text"]
+        return pd.DataFrame([asdict(reject) for reject in self.rejects], columns=columns)
+
+    def audits_frame(self):
+        """Return one row an audit: its name, how many rows it found, and whether that is none."""
+        import pandas as pd
+
+        frame = pd.DataFrame({"audit": list(self.audits), "found": list(self.audits.values())})
+        return frame.assign(passed=frame["found"] == 0)
+
     def save(self, folder: str | Path) -> Path:
-        """Write what the load did to `folder`/load.json."""
+        """Write what the load did, or why it did nothing, to `folder`/load.json."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         file = Path(folder) / "load.json"
         file.write_text(json.dumps(asdict(self) | {"coverage": self.coverage}, indent=2) + "\n")
@@ -95,31 +141,65 @@ class Load:
             return f"Nothing new: all {known:,} files were loaded before. Nothing was changed."
         parts = ", ".join(f"{count:,} of {kind}" for kind, count in self.new_files.items())
         skipped = f"; {known:,} files were loaded before" if known else ""
+        rejected = f"{len(self.rejects):,} records were left out. " if self.rejects else ""
+        unknown = "".join(
+            f"\nThe field {name} is new to this version and was not loaded: see {file}."
+            for name, file in self.unknown_fields.items()
+        )
         return (
-            f"Loaded {new:,} new files ({parts}){skipped}. "
+            f"Loaded {new:,} new files ({parts}){skipped}. {rejected}"
             f"{len(self.audits)} audits passed. {self.coverage:.1%} of {self.plays:,} plays are "
-            "matched to a song of the catalogue."
+            f"matched to a song of the catalogue.{unknown}"
         )
 
 
+@dataclass
+class _Order:
+    """What is asked of a load, and what its earlier tries have learnt.
+
+    `checked`: the files to read record by record. `replaced`: the batches to load anew.
+    """
+
+    warehouse: Warehouse
+    settings: Settings
+    progress: Callable[[str], None]
+    keep: Path | None
+    replace: bool
+    full_refresh: bool
+    checked: set[str] = field(default_factory=set)
+    replaced: set[int] = field(default_factory=set)
+
+
 def load(
-    warehouse: Warehouse, settings: Settings, progress: Callable[[str], None] = lambda step: None
+    warehouse: Warehouse,
+    settings: Settings,
+    progress: Callable[[str], None] = lambda step: None,
+    keep: str | Path = "",
+    replace: bool = False,
+    full_refresh: bool = False,
 ) -> Load:
     """Bring the files that are new into the warehouse: all of them, or none.
 
     `progress`: is told each step in a few words.
-    Raises SourceError, BadRecord or LoadError; the warehouse is then as it was.
+    `keep`: a folder for load.json, which says what was done, or found; empty: nowhere.
+    `replace`: load files that have changed anew, with all that came in the same load.
+    `full_refresh`: build the star anew from staging.
+    Raises SourceError, BadRecords or LoadError; the warehouse is then as it was.
     """
-    strict: set[source.Kind] = set()
+    keep = Path(keep) if keep else None
+    order = _Order(warehouse, settings, progress, keep, replace, full_refresh)
     conflicts = 0
     while True:
         try:
-            return _load(warehouse, settings, progress, strict)
+            return _load(order)
         except _Unparsed as failure:
-            if failure.kind in strict:
+            if failure.files <= order.checked:
                 raise LoadError(f"{failure} Nothing was loaded.") from None
-            progress(f"a file can't be parsed at once; reading {failure.kind.name} one by one")
-            strict.add(failure.kind)
+            order.checked |= failure.files
+            progress(f"{failure} So {len(failure.files):,} files are read record by record.")
+        except _Replace as changed:
+            order.replaced.add(changed.batch_id)
+            progress(f"a file of load {changed.batch_id} has changed; replacing that load")
         except Conflict as conflict:
             conflicts += 1
             if conflicts == TRIES:
@@ -128,52 +208,58 @@ def load(
             time.sleep(PAUSE * 2**conflicts * random.random())  # noqa: S311 no secret
 
 
-def _load(warehouse: Warehouse, settings: Settings, progress, strict: set[source.Kind]) -> Load:
+def _load(order: _Order) -> Load:
     with tempfile.TemporaryDirectory() as scratch:
-        attempt = _Attempt(warehouse, settings, progress, strict, Path(scratch))
+        attempt = _Attempt(order, Path(scratch))
         try:
-            with warehouse.transaction():
-                return attempt.run()
+            with order.warehouse.transaction():
+                attempt.run()
         except ConnectionLost as lost:
             try:
-                if attempt.committed():
-                    return attempt.result
+                committed = attempt.committed()
             except WarehouseError as error:
                 raise LoadError(
                     f"{lost} Whether the load was committed can't be asked now ({error}). Load "
                     "again: what is in the ledger is not loaded twice."
                 ) from None
-            raise LoadError(f"{lost} Nothing was loaded; load again.") from None
+            if not committed:
+                raise LoadError(f"{lost} Nothing was loaded; load again.") from None
+        if order.keep:
+            attempt.result.save(order.keep)
+        return attempt.result
 
 
 class _Attempt:
     """One try at a load, within a transaction."""
 
-    def __init__(self, warehouse: Warehouse, settings: Settings, progress, strict, scratch: Path):
-        self.warehouse, self.settings, self.progress = warehouse, settings, progress
-        self.strict, self.scratch = strict, scratch
+    def __init__(self, order: _Order, scratch: Path):
+        self.order, self.scratch = order, scratch
+        self.warehouse, self.settings = order.warehouse, order.settings
+        self.progress = order.progress
         self.loaded_at = datetime.now(UTC).replace(tzinfo=None)
-        self.batches: list[source.Batch] = []
+        self.batches: list[Batch] = []
         self.recorded = 0
 
-    def run(self) -> Load:
-        """Stage, merge, audit and record what is new."""
+    def run(self) -> None:
+        """Stage, merge, record and audit what is new; `result` says what that was."""
         ((self.batch_id,),) = self.warehouse.rows("load/next_batch")
         before = self.warehouse.row_counts()
-        places = {source.SONGS: self.settings.song_data, source.EVENTS: self.settings.log_data}
+        forgotten = self._forget()
+        places = {SONGS: self.settings.song_data, EVENTS: self.settings.log_data}
         for kind, place in places.items():
             self.progress(f"reading {kind.name}")
             self.batches.append(self._gathered(kind, place))
+        self._refuse_if_gone(forgotten)
         self.result = Load(
             {batch.kind.name: len(batch.files) for batch in self.batches},
             {batch.kind.name: batch.known for batch in self.batches},
             before,
         )
-        if any(batch.files for batch in self.batches):
-            self._merge(places)
+        rebuild = self.order.full_refresh or bool(self.order.replaced)
+        if rebuild or any(batch.files for batch in self.batches):
+            self._bring_in(places, rebuild)
         self.result.rows = self.warehouse.row_counts()
         self.result.plays, self.result.matched = self.warehouse.coverage()
-        return self.result
 
     def committed(self) -> bool:
         """Ask the ledger whether this load was committed when its connection broke."""
@@ -184,77 +270,163 @@ class _Attempt:
         ((files,),) = self.warehouse.rows("load/committed", **about)
         return files == self.recorded
 
-    def _gathered(self, kind: source.Kind, place: str) -> source.Batch:
-        known = dict(self.warehouse.rows("load/ledger", kind=kind.name))
-        strict = kind in self.strict
-        if self.warehouse.copies and "://" in place and not strict:
-            return source.remote(kind, place, known, self.settings)
-        return source.gather(kind, place, known, self.scratch, strict, self.settings)
+    def _forget(self) -> set[str]:
+        """Take out the batches that are loaded anew, and return the keys of their files."""
+        ledger = [row for k in (SONGS, EVENTS) for row in self._ledger(k)]
+        for batch_id in self.order.replaced:
+            self.warehouse.run("load/forget", batch_id=batch_id)
+        return {key for key, _, batch_id in ledger if batch_id in self.order.replaced}
 
-    def _merge(self, places: dict) -> None:
+    def _refuse_if_gone(self, forgotten: set[str]) -> None:
+        gone = forgotten - {file.key for batch in self.batches for file in batch.files}
+        if gone:
+            raise LoadError(
+                f"{min(gone)} was loaded together with a file that has changed, and is no longer "
+                "there; bring it back, or start a new warehouse. Nothing was loaded."
+            )
+
+    def _ledger(self, kind: Kind) -> list[tuple]:
+        return self.warehouse.rows("load/ledger", kind=kind.name)
+
+    def _gathered(self, kind: Kind, place: str, in_place: bool | None = None) -> Batch:
+        ledger = {key: (digest, batch_id) for key, digest, batch_id in self._ledger(kind)}
+        known = {key: digest for key, (digest, _) in ledger.items()}
+        in_place = self.warehouse.copies if in_place is None else in_place
+        about = {"checked": self.order.checked, "settings": self.settings, "in_place": in_place}
+        try:
+            return gather(kind, place, known, self.scratch, **about)
+        except ChangedFile as changed:
+            if not self.order.replace:
+                raise
+            raise _Replace(ledger[changed.key][1]) from None
+
+    def _bring_in(self, places: dict, rebuild: bool) -> None:
         for batch in self.batches:
             read = f"{len(batch.files):,} files of" if batch.remote else f"{batch.records:,}"
             self.progress(f"staging {read} {batch.kind.name}")
             self._stage(batch, places[batch.kind])
+        self._reject()
+        for batch in self.batches:
+            self._refuse_drift(batch, places[batch.kind])
+            self._refuse_if_empty(batch, places[batch.kind])
+        self._record()
+        self._build_star(rebuild)
+
+    def _build_star(self, rebuild: bool) -> None:
+        """Merge what this load has staged, or everything into a new set of tables; then audit."""
+        first_batch = 0 if rebuild else self.batch_id
+        new_set = {"tables": STAR, "home": self.warehouse.home}
+        if rebuild:
+            self.progress("building the star anew")
+            self.warehouse.run("refresh/begin", new_set)
         for step in MERGES:
             self.progress(step.replace("_", " "))
-            self.warehouse.run(f"load/{step}", batch_id=self.batch_id)
+            self.warehouse.run(f"load/{step}", first_batch=first_batch)
         self.progress("auditing")
-        self.result.audits = self._audit()
-        self._record()
+        self._audit(first_batch)
+        if rebuild:
+            self.warehouse.run("refresh/swap", new_set)
 
-    def _stage(self, batch: source.Batch, place: str) -> None:
+    def _stage(self, batch: Batch, place: str) -> None:
         """Bring the batch's parts into its staging table, every record or none."""
-        kind = batch.kind.name
         if not batch.parts:
-            return self._refuse_if_empty(batch, place, 0)
+            return
         try:
             batch.count(self.warehouse.stage(batch, self.batch_id))
-        except (Conflict, ConnectionLost):
-            raise
-        except WarehouseError as error:
-            named = isinstance(error, CopyError) and not isinstance(error, NotJson)
-            if named and batch.remote:  # of other parts the file's own lines are known here only
+        except CopyError as error:
+            if not error.parts:
                 raise LoadError(f"{error} Nothing was loaded.") from error
-            raise _Unparsed(batch.kind, str(error)) from error
-        table = {"table": f"staging_{kind}"}
-        ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
+            raise _Unparsed(batch.files_of(error.parts), str(error)) from error
+        staged, files = self._staged(batch), {file.key for file in batch.files}
         if staged != batch.records and batch.remote:
             batch.count(self._counted(batch, place))  # the engine counts lines, not records
         if staged != batch.records:
             reason = f"{place}: {batch.records:,} records were read and {staged:,} staged."
-            raise _Unparsed(batch.kind, reason)
-        if self.warehouse.rows(f"audit/staging_{kind}_required", batch_id=self.batch_id):
-            raise _Unparsed(batch.kind, f"{place}: a record of {kind} lacks a required field.")
-        return self._refuse_if_empty(batch, place, staged)
+            raise _Unparsed(files, reason)
+        audit = f"audit/staging_{batch.kind.name}_required"
+        if self.warehouse.rows(audit, first_batch=self.batch_id):
+            reason = f"{place}: a record of {batch.kind.name} lacks a required field."
+            raise _Unparsed(files, reason)
 
-    def _counted(self, batch: source.Batch, place: str) -> dict[str, int]:
+    def _staged(self, batch: Batch) -> int:
+        table = {"table": f"staging_{batch.kind.name}"}
+        ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
+        return staged
+
+    def _counted(self, batch: Batch, place: str) -> dict[str, int]:
         """Return the records of each of a batch's files, read here."""
         self.progress(f"counting the {batch.kind.name} in files that are not one a line")
-        known = dict(self.warehouse.rows("load/ledger", kind=batch.kind.name))
-        read = source.gather(batch.kind, place, known, self.scratch, settings=self.settings)
+        read = self._gathered(batch.kind, place, in_place=False)
         return {file.key: file.records for file in read.files}
 
-    def _refuse_if_empty(self, batch: source.Batch, place: str, staged: int) -> None:
-        if not staged and not batch.known:
+    def _reject(self) -> None:
+        """Keep the bad records in load_rejects; raise BadRecords when they are too many."""
+        self.result.rejects = rejects = [one for batch in self.batches for one in batch.rejects]
+        records = sum(batch.records for batch in self.batches) + len(rejects)
+        most = self.settings.load.max_rejects
+        allowed = float(most[:-1]) / 100 * records if most.endswith("%") else int(most)
+        if len(rejects) > allowed:
+            self._fail(BadRecords(_too_many(rejects)))
+        if rejects:
+            frame = self.result.rejects_frame()
+            self.warehouse.append("load_rejects", frame.assign(batch_id=self.batch_id))
+
+    def _refuse_drift(self, batch: Batch, place: str) -> None:
+        """Raise LoadError when a field is missing, or holds something else in a whole file."""
+        kind = batch.kind
+        for file in batch.files:
+            if not file.records and file.rejects > 1:
+                own = [one for one in batch.rejects if one.file_key == file.key]
+                if own[0].field and len({one.field for one in own}) == 1:
+                    raise LoadError(
+                        f"Not one of the {len(own):,} records of {file.key} can be loaded: "
+                        f"{own[0].reason}. It has changed. Nothing was loaded."
+                    )
+        for name in batch.seen.keys() - kind.fields.keys():
+            self.result.unknown_fields[name] = batch.seen[name]
+        missing = [name for name in kind.fields if name not in batch.seen]
+        if not batch.seen or not missing or self._staged(batch) < TELLING:
+            return
+        columns = {"table": f"staging_{kind.name}", "columns": columns_of(missing)}
+        filled = self.warehouse.frame("status/filled", columns, batch_id=self.batch_id)
+        for name in missing:
+            if not filled[snake_case(name)][0]:
+                raise LoadError(
+                    f"No record of {kind.name} in {place} has a field {name}, nor has the first of "
+                    f"{batch.files[0].key}; was it renamed? Nothing was loaded."
+                )
+
+    def _refuse_if_empty(self, batch: Batch, place: str) -> None:
+        if not batch.known and batch.files and not self._staged(batch):
             raise LoadError(
                 f"{place} holds {len(batch.files):,} files and not one record of "
                 f"{batch.kind.name}; name the folder that holds them. Nothing was loaded."
             )
 
-    def _audit(self) -> list[str]:
-        """Return the names of the audits, all of which gave no row; else raise LoadError."""
+    def _audit(self, first_batch: int) -> None:
+        """Ask every audit, and raise LoadError for those that find a row."""
         coverage = self.settings.load.min_coverage
-        values = {"batch_id": self.batch_id, "min_coverage": coverage}
+        values = {"first_batch": first_batch, "min_coverage": coverage}
+        self.result.audits = dict.fromkeys(STAGE_AUDITS, 0)
+        failed = []
         for audit in STAR_AUDITS:
             offending = self.warehouse.frame(f"audit/{audit}", **values)
+            self.result.audits[audit] = len(offending)
             if len(offending):
                 shown = offending.head(SHOWN).to_string(index=False)
-                raise LoadError(
+                failed.append(
                     f"The audit {audit} found {len(offending):,} rows, so nothing was loaded. "
                     f"The first:\n{shown}"
                 )
-        return [*STAGE_AUDITS, *STAR_AUDITS]
+        if failed:
+            self._fail(LoadError("\n\n".join(failed)))
+
+    def _fail(self, error: LoadError) -> NoReturn:
+        """Keep what was found, and raise."""
+        self.result.failure = str(error)
+        if self.order.keep:
+            self.result.save(self.order.keep)
+        raise error
 
     def _record(self) -> None:
         """Enter the batches' files in the ledger."""
@@ -262,12 +434,33 @@ class _Attempt:
 
         files = pd.DataFrame(
             [
-                (batch.kind.name, file.key, file.size, file.content_hash, file.records)
+                (
+                    batch.kind.name,
+                    file.key,
+                    file.size,
+                    file.content_hash,
+                    file.records,
+                    file.rejects,
+                )
                 for batch in self.batches
                 for file in batch.files
             ],
-            columns=["kind", "file_key", "size_bytes", "content_hash", "row_count"],
+            columns=["kind", "file_key", "size_bytes", "content_hash", "row_count", "reject_count"],
         )
-        files = files.assign(reject_count=0, batch_id=self.batch_id, loaded_at=self.loaded_at)
-        self.warehouse.append("load_files", files)
+        files = files.assign(batch_id=self.batch_id, loaded_at=self.loaded_at)
+        if len(files):
+            self.warehouse.append("load_files", files)
         self.recorded = len(files)
+
+
+def _too_many(rejects: list[Reject]) -> str:
+    """Say which records can't be loaded, and what can be done."""
+    it, more = "that record", ""
+    if len(rejects) > 1:
+        it = f"these {len(rejects):,} records"
+        unnamed = f"\n… and {len(rejects) - SHOWN:,} more" if len(rejects) > SHOWN else ""
+        more = ". The others:\n" + "\n".join(map(str, rejects[1:SHOWN])) + unnamed
+    return (
+        f"{rejects[0]}. Nothing was loaded; mend or take out {it}, or let the load leave out as "
+        f"many ([LOAD] MAX_REJECTS), then load again{more}"
+    ) + ("" if more else ".")

@@ -48,14 +48,29 @@ def removal(settings: Settings) -> Plan:
 
 
 def status(settings: Settings) -> str:
-    """Return what exists of the target, and what it costs."""
+    """Return what exists of the target, what it costs, and what was loaded into it."""
     if settings.dwh.target == "redshift":
         from lib import cluster
 
-        return cluster.status(settings)
+        said = cluster.status(settings)
+        return "\n".join([said, *_loaded(settings)]) if cluster.running(settings) else said
     file = settings.database
-    state = "exists" if file.exists() else "does not exist"
-    return f"target local: {warehouse.shown(file)} {state}; it costs nothing."
+    if not file.exists():
+        return f"target local: {warehouse.shown(file)} does not exist; it costs nothing."
+    size = file.stat().st_size / 1e6
+    exists = f"target local: {warehouse.shown(file)}, {size:,.1f} MB; it costs nothing."
+    return "\n".join([exists, *_loaded(settings)])
+
+
+def _loaded(settings: Settings) -> list[str]:
+    try:
+        opened = warehouse.connect(settings, read_only=True)
+        try:
+            return [f"  {line}" for line in opened.summary()]
+        finally:
+            opened.close()
+    except warehouse.WarehouseError as error:
+        return [f"  {error}"]
 
 
 def _create_database(settings: Settings) -> Step:

@@ -21,7 +21,6 @@ from lib.warehouse import (
     Conflict,
     ConnectionLost,
     CopyError,
-    NotJson,
     Warehouse,
     WarehouseError,
     columns_of,
@@ -32,7 +31,7 @@ SERIALIZABLE = "1023"  # in the text of a conflict; its SQLSTATE is that of any 
 DATE, WHOLE_NUMBERS = 1082, {20: "int64", 21: "int16", 23: "int32"}  # by type's number
 TIMEOUT = 20  # seconds to wait for a connection
 FILE_NAME = 256  # characters of a file's name that the system views keep
-NOT_JSON = {1220, 1224}  # among COPY's error codes
+MAXERROR = 100_000  # records that a COPY may pass over, the most that Redshift lets it
 REMEDIES = {  # by COPY's error code; the codes are in AWS's page "Load error reference"
     1204: "the text is longer than the column; shorten it, or widen the column in lib/sql/schema",
     1207: "the value is not a number of this column's kind; mend it",
@@ -139,6 +138,8 @@ class Redshift(Warehouse):
                 frame[name] = frame[name].astype(WHOLE_NUMBERS[kind])
         return frame
 
+    home = "public"
+
     @cached_property
     def role(self) -> str:
         """The ARN of the role that COPY reads with."""
@@ -155,7 +156,10 @@ class Redshift(Warehouse):
         return aws.client(self.settings, "s3", self.settings.data.region)
 
     def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
-        """Copy the batch's parts into its staging table; return the records of each part."""
+        """Copy the batch's parts into its staging table; return the records of each part.
+
+        Raises CopyError for the parts that hold records which can't be read.
+        """
         kind, counts = batch.kind.name, {}
         self.run("copy/land", {"kind": kind})
         columns = ["start_time" if c == "ts" else c for c in columns_of(batch.kind.fields)]
@@ -163,9 +167,10 @@ class Redshift(Warehouse):
             json_paths = self._json_paths(batch.kind, scratch)
             for gzip in (False, True):
                 parts = [part for part in batch.parts if part.lower().endswith(".gz") is gzip]
-                copied = scratch.all_in_s3(parts)
+                copied = dict(zip(scratch.all_in_s3(parts), parts, strict=True))
                 if copied:
-                    self._copy(f"landed_{kind}", columns, scratch, copied, json_paths, gzip=gzip)
+                    about = {"gzip": gzip, "maxerror": MAXERROR}
+                    self._copy(f"landed_{kind}", columns, scratch, copied, json_paths, **about)
                     counts |= dict(self.rows("copy/files"))
         self.run(f"load/stage_{kind}", {"fields": batch.kind.fields}, batch_id=batch_id)
         return {part: counts.get(part[:FILE_NAME], 0) for part in batch.parts}
@@ -174,37 +179,44 @@ class Redshift(Warehouse):
         """Add a DataFrame's rows to a table, its columns by their names."""
         with self._scratch() as scratch:
             body = frame.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
-            rows = [scratch.put("rows.json", body.encode())]
+            rows = {scratch.put("rows.json", body.encode()): table}
             self._copy(table, list(frame.columns), scratch, rows, "auto", timeformat="auto")
 
-    def _copy(self, table, columns, scratch, files, json_paths, gzip=False, **how) -> None:
-        """Run COPY on exactly `files`; raise CopyError that says which record it can't read."""
-        entries = [{"url": file, "mandatory": True} for file in files]
+    def _copy(self, table, columns, scratch, files: dict, json_paths: str, **how) -> None:
+        """Run COPY on exactly `files`, a mapping of each one's URI to the part that it holds.
+
+        Raises CopyError that says which record it can't read, and in which parts some are.
+        """
+        entries = [{"url": uri, "mandatory": True} for uri in files]
         manifest = scratch.put("manifest", json.dumps({"entries": entries}).encode())
         about = {"table": table, "columns": columns, "manifest": manifest, "json": json_paths}
         about |= {"role": self.role, "region": self.settings.data.region}
-        about |= {"gzip": gzip, "timeformat": "epochmillisecs"} | how
+        about |= {"gzip": False, "timeformat": "epochmillisecs", "maxerror": 0} | how
         (statement,) = render("copy/copy", self.dialect, **about)
         try:
             self._execute(statement)
         except (Conflict, ConnectionLost):
             raise
         except WarehouseError as error:
-            raise self._not_copied(str(error)) from error
+            self._execute("rollback")  # after an error nothing can be asked in the transaction
+            raise self._not_copied(str(error), files) from error
+        if about["maxerror"] and self.rows("copy/bad_files", session_id=self.session_id):
+            raise self._not_copied("load_error", files)
 
-    def _not_copied(self, message: str) -> CopyError:
+    def _not_copied(self, message: str, files: dict) -> CopyError:
         """Return what COPY could not read, and the likely cause and remedy."""
-        self._execute("rollback")  # after an error nothing can be asked within the transaction
         found = self.rows("copy/errors", session_id=self.session_id)
         if "load_error" not in message or not found:
             return CopyError(explained_copy(message, self.role))
+        bad = {row[0] for row in found}
+        bad |= {name for (name,) in self.rows("copy/bad_files", session_id=self.session_id)}
         file, line, column, kind, code, reason = found[0]
         more = f" ({len(found) - 1} more such records follow)" if len(found) > 1 else ""
         remedy = REMEDIES.get(int(code), "mend or take out that record")
         column = f", column {column} ({kind})" if column else ""
-        kind_of_error = NotJson if int(code) in NOT_JSON else CopyError
-        return kind_of_error(
-            f"{file}, line {line}{column}: {reason}; {remedy}, then load again{more}."
+        return CopyError(
+            f"{file}, line {line}{column}: {reason}; {remedy}, then load again{more}.",
+            [part for uri, part in files.items() if uri[:FILE_NAME] in bad],
         )
 
     def _json_paths(self, kind: Kind, scratch: _Scratch) -> str:

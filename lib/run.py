@@ -66,6 +66,7 @@ def parser() -> Parser:
     add("--yes", action="store_true", help="confirm what costs money or deletes (redshift)")
     add("--keep", action="store_true", help="leave the cluster running (redshift)")
     add("--teardown", action="store_true", help="remove the warehouse at the end (local)")
+    add("--full-refresh", action="store_true", help="build the star anew from staging (03_load)")
     add("--status", action="store_true", help="show what exists and costs, and run nothing")
     set_parameter = {"dest": "parameters", "nargs": 2, "action": "append", "default": []}
     names = {"metavar": ("NAME", "VALUE"), "help": "set a notebook's parameter; repeatable"}
@@ -111,6 +112,10 @@ def parameters_for(arguments, settings: config.Settings, folder: Path) -> dict[s
     local = settings.dwh.target == "local"
     given = {"target": settings.dwh.target, "out": str(folder)}
     given |= {place: getattr(arguments, place) or "" for place in PLACES}
+    if arguments.full_refresh:
+        if "03_load" not in known:
+            raise UsageError("--full-refresh is for 03_load, which is not among these notebooks.")
+        given["full_refresh"] = True
     for name, text in arguments.parameters:
         if name not in types:
             raise UsageError(

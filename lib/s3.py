@@ -150,6 +150,13 @@ def _download(client, paths: dict[Object, Path], label: str) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def beginning(client, uri: str) -> bytes:
+    """Return the first bytes of an object, at most 64 KiB."""
+    bucket, key = split(uri)
+    with _asking(client, uri, GET):
+        return client.get_object(Bucket=bucket, Key=key, Range="bytes=0-65535")["Body"].read()
+
+
 def _get(client, item: Object, path: Path, received: list[int], stop: threading.Event) -> None:
     """Download one object; it has its name only when it is whole, however this ends."""
     from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError

@@ -7,86 +7,41 @@ with a byte order mark) are rewritten into bundles, one record a line.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
-import math
 import os
 import re
-import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lib import SourceError, s3
+from lib import SourceError, records, s3
 from lib.config import Settings
+from lib.records import CHUNK, GZIP, BadRecord, Kind, Reject
 from lib.s3 import ENDINGS
 
-GZIP = b"\x1f\x8b"
 SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
-SPACE = re.compile(r"[ \t\r\n]*")
+DECODER = json.JSONDecoder()
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
-CHUNK = 1 << 20
-LONGEST = 64 << 20  # characters of one record; more is taken for a broken file
+LOOKED_AT = 8  # files whose first record is looked at when an engine reads them from S3
 
 
-class BadRecord(SourceError):
-    """A record that can't be loaded."""
+class ChangedFile(SourceError):
+    """A file whose content is not that which was loaded."""
 
-    def __init__(self, path: str, line: int, reason: str):
+    def __init__(self, key: str):
         super().__init__(
-            f"{path}, line {line}: {reason}. Nothing was loaded; mend or take out that record, "
-            "then load again."
+            f"{key} has changed since it was loaded; give the new content a new name, or load with "
+            "replace = True. Nothing was loaded."
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Kind:
-    """What one kind of file holds: `fields` maps a JSON key to the sort of value it has."""
-
-    name: str
-    fields: Mapping[str, str]
-    required: tuple[str, ...]
-
-
-TEXT, NUMBER = "text", "number"
-# The sorts of whole numbers, and from where to where they go.
-WHOLE, SMALL, MOMENT = "whole", "small", "moment"
-RANGES = {
-    WHOLE: (-(2**53), 2**53),  # beyond it JSON readers disagree (RFC 8259, section 6)
-    SMALL: (-(2**31), 2**31 - 1),
-    MOMENT: (0, 5_585_587_199_999),  # the end of 2146, the last year of an integer hour key
-}
-NUMERAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
-EVENTS = Kind(
-    "events",
-    {
-        **dict.fromkeys(("artist", "auth", "firstName", "gender"), TEXT),
-        **{"itemInSession": SMALL, "lastName": TEXT, "length": NUMBER},
-        **dict.fromkeys(("level", "location", "method", "page"), TEXT),
-        **{"registration": NUMBER, "sessionId": WHOLE, "song": TEXT, "status": SMALL},
-        **{"ts": MOMENT, "userAgent": TEXT, "userId": TEXT},
-    },
-    required=("ts", "page", "level", "sessionId", "itemInSession"),
-)
-SONGS = Kind(
-    "songs",
-    {
-        **{"artist_id": TEXT, "artist_latitude": NUMBER, "artist_location": TEXT},
-        **{"artist_longitude": NUMBER, "artist_name": TEXT, "duration": NUMBER},
-        **{"num_songs": SMALL, "song_id": TEXT, "title": TEXT, "year": SMALL},
-    },
-    required=("song_id", "title", "artist_id", "artist_name"),
-)
-KINDS = (SONGS, EVENTS)
+        self.key = key
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file that a load brings in.
+    """One file that a load brings in: how many of its records, and how many it leaves out.
 
     `key`: its absolute path or S3 URI. `content_hash`: SHA-256, or the etag that S3 gives it.
     """
@@ -95,30 +50,54 @@ class SourceFile:
     size: int
     content_hash: str
     records: int
+    rejects: int = 0
 
 
 @dataclass
 class Batch:
-    """What is new in a place: its files, and the newline-delimited `parts` to parse for them.
+    """What is new in a place: its files, and the newline-delimited parts to parse for them.
 
-    `remote`: the parts are the files themselves, in S3 and not read, so their records are unknown.
+    `holds`: each part, and the keys of the files that are in it. `remote`: parts are files in S3,
+    which the engine reads from there, so their records are unknown. `seen`: each JSON key of the
+    first records, and the file that showed it first.
     """
 
     kind: Kind
     files: list[SourceFile] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
+    holds: dict[str, list[str]] = field(default_factory=dict)
     known: int = 0
     remote: bool = False
+    rejects: list[Reject] = field(default_factory=list)
+    seen: dict[str, str] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
-        """The number of records in the new files."""
+        """The number of records that the new files bring."""
         return sum(file.records for file in self.files)
 
     def count(self, records: Mapping[str, int]) -> None:
         """Enter the number of records of those files (by key) of which an engine tells it."""
         if records:
             self.files = [replace(f, records=records.get(f.key, f.records)) for f in self.files]
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts to parse."""
+        return list(self.holds)
+
+    def files_of(self, parts: Collection[str]) -> set[str]:
+        """Return the keys of the files that some of the parts hold."""
+        return {key for part in parts for key in self.holds[part]}
+
+    def look_at(self, key: str, record: bytes) -> None:
+        """Note the JSON keys of a file's first record."""
+        try:
+            found, _ = DECODER.raw_decode(record.decode("utf-8-sig").lstrip())
+        except (ValueError, RecursionError):  # who parses it will say so
+            return
+        if isinstance(found, dict):
+            for name in found:
+                self.seen.setdefault(name, key)
 
 
 def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int]]:
@@ -161,47 +140,33 @@ def _walk(folder: str) -> Iterator[tuple[str, int]]:
                     (links if entry.is_symlink() else waiting).append(entry.path)
 
 
-def remote(kind: Kind, place: str, known: Mapping[str, str], settings: Settings) -> Batch:
-    """Return the batch of what is new below s3://…, for an engine that reads it from there.
-
-    `known`: URI to etag. Raises SourceError when an object has changed; none is fetched.
-    """
-    objects, old = _new(s3.reader(settings), place, known)
-    files = [SourceFile(item.uri, item.size, item.etag, 0) for item in objects]
-    return Batch(kind, files, [file.key for file in files], old, remote=True)
-
-
-def _new(client, place: str, known: Mapping[str, str]) -> tuple[list, int]:
-    """Return the objects below a place in S3 that are not in `known`, and how many are."""
-    found = s3.listing(client, place)
-    objects = [item for item in found if not _is_known(item.uri, item.etag, known)]
-    return objects, len(found) - len(objects)
-
-
 def gather(
     kind: Kind,
     place: str,
     known: Mapping[str, str],
     scratch: Path,
-    strict: bool = False,
+    checked: Collection[str] = (),
     settings: Settings | None = None,
+    in_place: bool = False,
 ) -> Batch:
     """Gather the files below `place` that are not in `known` (path to content hash, URI to etag).
 
     `scratch`: an empty folder for the bundles.
-    `strict`: read record by record, so that the first bad one is named.
+    `checked`: the files to read record by record, so that bad ones are left out and named.
     `settings`: say how to read from S3.
-    Raises SourceError for what can't be read or has changed, BadRecord for a bad record.
+    `in_place`: whether the engine itself reads what lies in S3.
+    Raises SourceError for what can't be read, ChangedFile for what is not what was loaded.
     """
     batch = Batch(kind)
     if "://" in place:
-        found = _fetched(batch, place, known, settings or Settings())
+        found = _from_s3(batch, place, known, checked, settings or Settings(), in_place)
     else:
-        found = ((path, path, size, "") for path, size in listing(place))
-    large = []
+        found = [(path, path, size, "") for path, size in listing(place)]
+    large, bundled = [], []
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
         for key, path, size, etag in found:
-            if size >= LARGE and not strict and _can_stay(path):
+            check = key in checked
+            if size >= LARGE and not check and _can_stay(path):
                 large.append((key, path, size, etag))
                 continue
             body = _read(key, path, size) if size < LARGE else None
@@ -209,20 +174,46 @@ def gather(
             if _is_known(key, digest, known):
                 batch.known += 1
                 continue
-            lines = _lines(body) if body is not None and not strict else None
-            if lines is None:
-                lines = _records(key, path, kind if strict else None)
-            batch.files.append(SourceFile(key, size, digest, bundle.add(lines)))
+            rejected = len(batch.rejects)
+            count = _add(batch, bundle, key, path, None if check else body, check)
+            rejected = len(batch.rejects) - rejected
+            batch.files.append(SourceFile(key, size, digest, count, rejected))
+            bundled.append(key)
     if bundle.count:
-        batch.parts.append(str(bundle.path))
+        batch.holds[str(bundle.path)] = bundled
     _add_large(batch, large, known)
     return batch
 
 
-def _fetched(batch: Batch, place: str, known: Mapping[str, str], settings: Settings) -> list[tuple]:
-    """Return URI, path in the cache, size and etag of each object that is new."""
+def _add(batch: Batch, bundle: _Bundle, key: str, path: str, body, check: bool) -> int:
+    """Add a file's records to the bundle, and return their number; each is checked when asked for,
+    or when the file can't be read otherwise."""
+    if not check:
+        try:
+            lines = None if body is None else _lines(body)
+            found = records.unchecked(key, path) if lines is None else lines
+            return bundle.add(found, batch, key)
+        except BadRecord:
+            pass
+    return bundle.add(records.checked(key, path, batch.kind, batch.rejects), batch, key)
+
+
+def _from_s3(batch, place, known, checked, settings, in_place) -> list[tuple]:
+    """Return URI, path in the cache, size and etag of each object that is new and read here; what
+    the engine reads becomes parts of the batch."""
     client = s3.reader(settings)
-    objects, batch.known = _new(client, place, known)
+    found = s3.listing(client, place)
+    objects = [item for item in found if not _is_known(item.uri, item.etag, known)]
+    batch.known = len(found) - len(objects)
+    if in_place:
+        there = [item for item in objects if item.uri not in checked]
+        batch.files = [SourceFile(item.uri, item.size, item.etag, 0) for item in there]
+        batch.holds = {item.uri: [item.uri] for item in there}
+        batch.remote = bool(there)
+        filled = [item.uri for item in there if item.size]
+        for uri in filled[:: len(filled) // LOOKED_AT + 1]:
+            batch.look_at(uri, s3.beginning(client, uri))
+        objects = [item for item in objects if item.uri in checked]
     paths = s3.fetch(client, objects, s3.CACHE, f"fetching {batch.kind.name}")
     return [(item.uri, str(paths[item.uri]), item.size, item.etag) for item in objects]
 
@@ -234,20 +225,18 @@ def _hash(body: bytes) -> str:
 def _add_large(batch: Batch, large: list[tuple], known: Mapping[str, str]) -> None:
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter free
         digests = pool.map(lambda item: _digest(*item[:2]), large)
-        for (key, path, size, etag), (digest, records) in zip(large, digests, strict=True):
+        for (key, path, size, etag), (digest, count) in zip(large, digests, strict=True):
             if _is_known(key, etag or digest, known):
                 batch.known += 1
             else:
-                batch.files.append(SourceFile(key, size, etag or digest, records))
-                batch.parts.append(path)
+                batch.files.append(SourceFile(key, size, etag or digest, count))
+                batch.holds[path] = [key]
+                batch.look_at(key, _first_line(path))
 
 
 def _is_known(path: str, digest: str, known: Mapping[str, str]) -> bool:
     if known.get(path, digest) != digest:
-        raise SourceError(
-            f"{path} has changed since it was loaded; give the new content a new name, or start a "
-            "new warehouse (05_teardown, then 01_provision). Nothing was loaded."
-        )
+        raise ChangedFile(path)
     return path in known
 
 
@@ -264,12 +253,21 @@ class _Bundle:
     def __exit__(self, *error) -> None:
         self._file.close()
 
-    def add(self, lines) -> int:
-        before = self.count
-        for line in lines:
-            self._file.write(line)
-            self._file.write(b"\n")
-            self.count += 1
+    def add(self, lines: Iterable[bytes], batch: Batch, key: str) -> int:
+        """Add a file's records and return their number; all or, when it can't be read, none."""
+        start, before = self._file.tell(), self.count
+        try:
+            for line in lines:
+                if self.count == before:
+                    batch.look_at(key, line)
+                self._file.write(line)
+                self._file.write(b"\n")
+                self.count += 1
+        except BadRecord:
+            self._file.seek(start)
+            self._file.truncate()
+            self.count = before
+            raise
         return self.count - before
 
 
@@ -311,10 +309,14 @@ def _can_stay(path: str) -> bool:
     if set(path) & set("*?[") or path.lower().endswith(".gz"):
         return False  # the parser would take the name for a pattern, or for its word
     try:
-        with open(path, "rb") as file:
-            return isinstance(json.loads(file.readline(LARGE).decode()), dict)
+        return isinstance(json.loads(_first_line(path).decode()), dict)
     except (OSError, ValueError):
         return False
+
+
+def _first_line(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.readline(LARGE)
 
 
 def _lines(body: bytes) -> list[bytes] | None:
@@ -331,112 +333,3 @@ def _lines(body: bytes) -> list[bytes] | None:
         return [body] if body.startswith(b"{") else None
     lines = [line for line in map(bytes.strip, body.split(b"\n")) if line]
     return lines if all(line[:1] == b"{" and line[-1:] == b"}" for line in lines) else None
-
-
-def _records(key: str, path: str, check: Kind | None = None) -> Iterator[bytes]:
-    """Yield each object of a file on one line, however the file is laid out.
-
-    `check`: also compare each record's values with this kind's types.
-    Raises BadRecord with the line at which the first bad record starts.
-    """
-    for line, text in _objects(key, path):
-        if check:
-            _check(key, line, text, check)
-        # Strings hold no raw line break, so those left are layout.
-        yield text.replace("\n", " ").replace("\r", " ").encode()
-
-
-def _objects(key: str, path: str) -> Iterator[tuple[int, str]]:
-    """Yield the first line's number and the text of each JSON object of a file."""
-    decoder = json.JSONDecoder(parse_constant=_refuse)
-    text, at, line, ended = "", 0, 1, False
-    with _stream(path) as stream:
-        while True:
-            start = SPACE.match(text, at).end()
-            line, at = line + text.count("\n", at, start), start
-            try:
-                if at < len(text):
-                    value, end = decoder.raw_decode(text, at)
-                    if not isinstance(value, dict):
-                        found = text[at : at + 40]
-                        raise BadRecord(key, line, f"expected an object, found {found!r}")
-                    if ended or end < len(text):
-                        yield line, text[at:end]
-                        line, at = line + text.count("\n", at, end), end
-                        continue
-            except RecursionError:
-                raise BadRecord(key, line, "nested too deeply") from None
-            except ValueError as error:
-                if ended or not _may_go_on(error, len(text) - at, len(text)):
-                    raise BadRecord(key, line, f"not valid JSON ({_reason(error)})") from None
-            if ended and at == len(text):
-                return
-            chunk = _next(stream, key, line)
-            text, at, ended = text[at:] + chunk, 0, not chunk
-
-
-def _refuse(constant: str):
-    raise ValueError(f"{constant} is no JSON value")
-
-
-def _may_go_on(error: ValueError, length: int, end: int) -> bool:
-    """Tell whether the error is only that the text ends before the record does."""
-    open_string = str(error).startswith("Unterminated string")
-    return length < LONGEST and (open_string or getattr(error, "pos", 0) >= end - 16)
-
-
-def _reason(error: ValueError) -> str:
-    return getattr(error, "msg", str(error))
-
-
-def _stream(path: str) -> io.TextIOBase:
-    file = open(path, "rb")  # noqa: SIM115 the wrapper closes it
-    packed = file.read(2) == GZIP
-    file.seek(0)
-    return io.TextIOWrapper(gzip.open(file) if packed else file, encoding="utf-8-sig", newline="")
-
-
-def _next(stream: io.TextIOBase, key: str, line: int) -> str:
-    try:
-        return stream.read(CHUNK)
-    except UnicodeDecodeError:
-        raise BadRecord(key, line, "not UTF-8 text, here or in the records after it") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{key} can't be unpacked: {error}. Nothing was loaded.") from None
-
-
-def _check(key: str, line: int, text: str, kind: Kind) -> None:
-    """Raise BadRecord when a value can't be read as what its field holds."""
-    record = json.loads(text, object_pairs_hook=lambda pairs: _unique(key, line, pairs))
-    try:
-        json.dumps(record, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise BadRecord(key, line, "half of a surrogate pair, which is no character") from None
-    for name in kind.required:
-        if record.get(name) is None:
-            raise BadRecord(key, line, f"the record has no {name}, as all {kind.name} have")
-    for name, sort in kind.fields.items():
-        value = record.get(name)
-        if value is not None and (expected := _expected(value, sort)):
-            raise BadRecord(key, line, f"{name} must be {expected}, not {str(value)[:60]!r}")
-
-
-def _unique(key: str, line: int, pairs: list) -> dict:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        raise BadRecord(key, line, "a key stands twice in one object")
-    return record
-
-
-def _expected(value, sort: str) -> str:
-    """Return what a value should have been, or '' when it fits; text can be anything."""
-    if sort == TEXT:
-        return ""
-    numeral = not isinstance(value, bool) and NUMERAL.fullmatch(str(value))
-    number = float(value) if numeral else math.nan
-    if sort == NUMBER:
-        return "" if math.isfinite(number) else "a number"
-    if not number.is_integer():
-        return "a whole number"
-    low, high = RANGES[sort]
-    return "" if low <= number <= high else f"a whole number from {low} to {high}"

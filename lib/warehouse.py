@@ -7,7 +7,7 @@ Values are bound as `:name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -42,11 +42,11 @@ class ConnectionLost(WarehouseError):
 
 
 class CopyError(WarehouseError):
-    """Records or files that an engine could not copy; it has said which, and why."""
+    """What an engine could not copy, and why. `parts`: those that hold records it can't read."""
 
-
-class NotJson(CopyError):
-    """A file that it can't read as JSON; reading it here may (gzip by another name, a BOM)."""
+    def __init__(self, message: str, parts: Collection[str] = ()):
+        super().__init__(message)
+        self.parts = parts
 
 
 @cache
@@ -125,6 +125,11 @@ class Warehouse:
         for table in (*TABLES, *VIEWS):
             self.run(f"schema/{table}")
 
+    @property
+    def home(self) -> str:
+        """Where the tables are, as a name before theirs tells it."""
+        raise NotImplementedError
+
     def row_counts(self) -> dict[str, int]:
         """Return the number of rows of each table, by name."""
         counted = self.rows("status/row_counts", {"tables": TABLES})
@@ -134,6 +139,22 @@ class Warehouse:
         """Return the number of plays, and of those matched to a song of the catalogue."""
         ((plays, matched),) = self.rows("status/coverage")
         return plays, matched
+
+    def summary(self) -> list[str]:
+        """Return what was loaded, how much there is, and how new it is: a line each."""
+        loads = self.rows("status/loads")
+        if not loads:
+            return ["nothing was loaded yet"]
+        batch, at = max((batch, at) for *_, batch, at in loads)
+        lines = [f"last load {batch}, {at:%Y-%m-%d %H:%M} UTC"]
+        for kind, files, size, rows, rejects, *_ in loads:
+            left_out = f", {rejects:,} rejects" if rejects else ""
+            lines.append(f"{kind:<9} {rows:,} from {files:,} files, {size / 1e6:,.1f} MB{left_out}")
+        ((first, last),) = self.rows("status/freshness")
+        if first:
+            lines.append(f"events of {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
+        counts = self.row_counts()
+        return [*lines, *(f"{table:<9} {counts[table]:,} rows" for table in STAR)]
 
     def require_plays(self) -> None:
         """Raise WarehouseError when there is nothing to analyse."""
@@ -208,22 +229,49 @@ class DuckDB(Warehouse):
         self.closing.close()  # who was lent a cursor gives it back first
         self.raw.close()
 
-    def _execute(self, statement: str, values: dict | None = None):
+    def _execute(self, statement: str, values: dict | None = None, connection=None):
         named = set(BOUND.findall(statement)) & set(values or {})
         text = BOUND.sub(r"$\1", statement) if named else statement
         try:
-            return self.raw.execute(text, {name: values[name] for name in named})
+            return (connection or self.raw).execute(text, {name: values[name] for name in named})
         except self._error as error:
             raise WarehouseError(self.why_refused(str(error))) from error
 
     def _frame(self, statement: str, values: dict):
         return self._execute(statement, values).df()
 
+    @property
+    def home(self) -> str:
+        """Catalogue and schema."""
+        ((catalogue,),) = self._execute("select current_database()").fetchall()
+        return f"{_quoted(catalogue)}.main"
+
     def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
-        """Parse the batch's parts into its staging table; the batch knows their records."""
-        fields = {"fields": batch.kind.fields}
-        self.run(f"load/stage_{batch.kind.name}", fields, files=batch.parts, batch_id=batch_id)
+        """Parse the batch's parts into its staging table; the batch knows their records.
+
+        Raises CopyError for the parts that can't be parsed.
+        """
+        fields, name = {"fields": batch.kind.fields}, f"load/stage_{batch.kind.name}"
+        try:
+            self.run(name, fields, files=batch.parts, batch_id=batch_id)
+        except WarehouseError as error:
+            (statement,) = render(name, self.dialect, **fields)
+            bad = [part for part in batch.parts if not self._parses(statement, part)]
+            raise CopyError(str(error), bad) from error
         return {}
+
+    def _parses(self, statement: str, part: str) -> bool:
+        """Try to stage one part by itself, in a transaction of its own that is taken back."""
+        with self.raw.cursor() as alone:
+            alone.begin()
+            try:
+                self._execute(statement, {"files": [part], "batch_id": 0}, alone)
+            except WarehouseError:
+                return False
+            finally:
+                with suppress(self._error):
+                    alone.rollback()
+        return True
 
     def append(self, table: str, frame) -> None:
         """Add a DataFrame's rows to a table, its columns by their names."""
@@ -251,6 +299,10 @@ def connect(settings: Settings, read_only: bool = False, create: bool = False) -
             "or name another file with the parameter database."
         )
     return DuckDB(settings, read_only)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def shown(path: Path) -> str:

@@ -190,11 +190,11 @@ class World:
         """Write songs, or bytes as they are, to a file of the song folder."""
         return _write(self.songs / file, _bytes_or(records), layout)
 
-    def load(self, progress=lambda step: None):
+    def load(self, progress=lambda step: None, **how):
         """Load what is new in both folders."""
         if self.s3:
             self._put()
-        return load(self.dwh, self.settings, progress)
+        return load(self.dwh, self.settings, progress, **how)
 
     def _put(self) -> None:
         """Put the folders' new files into the bucket."""

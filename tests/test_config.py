@@ -206,9 +206,10 @@ def test_a_memory_limit_that_duckdb_would_refuse_is_refused_with_an_example(limi
     assert sentence in refused(memory_limit=limit)
 
 
-def test_rejects_are_refused_in_this_version():
-    assert refused(max_rejects=1) == (
-        "[LOAD] MAX_REJECTS must be 0: in this version a bad record stops a load."
+@pytest.mark.parametrize("rejects", ["-1", "some", "5 %", "%", "0.5", "1e3"])
+def test_rejects_are_a_count_or_a_share(rejects):
+    assert refused(max_rejects=rejects) == (
+        f"[LOAD] MAX_REJECTS is a count or a share such as 0.1%, not {rejects!r}."
     )
 
 

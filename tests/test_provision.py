@@ -1,5 +1,8 @@
 """What is created and removed, and what is never touched."""
 
+import re
+from dataclasses import replace
+
 import duckdb
 import pytest
 
@@ -78,7 +81,23 @@ def test_a_file_that_is_no_database_is_neither_used_nor_removed(settings):
     assert settings.database.read_text().startswith("my notes")
 
 
-def test_status_says_whether_there_is_a_warehouse(settings):
-    assert "does not exist" in provision.status(settings)
-    provision.creation(settings).apply()
-    assert "exists; it costs nothing" in provision.status(settings)
+def test_status_says_what_there_is_and_what_was_loaded(world, event, song, engine):
+    world.log(event(ts=1541062800000), {"page": "Home"})
+    world.catalogue(song())
+    assert "nothing was loaded yet" in "\n".join(world.dwh.summary())
+    world.dwh.close()
+    world.settings = replace(world.settings, load=config.Load(max_rejects="1"))
+    world.open()
+    world.load()
+    told = "\n".join(world.dwh.summary())
+    assert re.search(r"last load 1, \d{4}-\d\d-\d\d \d\d:\d\d UTC", told)
+    assert re.search(r"events +1 from 1 files, 0\.0 MB, 1 rejects", told)
+    assert "events of 2018-11-01 09:00 to 2018-11-01 09:00 UTC" in told
+    assert "songplays 1 rows" in told
+    if engine == "local":
+        world.close()
+    assert told.replace("\n", "\n  ") in provision.status(world.settings)
+
+
+def test_status_of_nothing_says_so(settings):
+    assert "does not exist; it costs nothing" in provision.status(settings)

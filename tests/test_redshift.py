@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lib import ROOT, s3, sample, warehouse
+from lib import ROOT, SourceError, s3, sample, warehouse
 from lib.aws import AwsError
-from lib.load import LoadError
+from lib.load import BadRecords, LoadError
+from lib.records import EVENTS
 from lib.redshift import Redshift, check_json_paths
-from lib.source import EVENTS, BadRecord, SourceError
 from lib.warehouse import TABLES, WarehouseError
 from tests import live
 from tests.differential import differences
@@ -129,13 +129,13 @@ def test_copy_reads_exactly_the_listed_files_by_a_manifest_that_makes_each_manda
         patch.setattr(Redshift, "_copy", copied)
         in_s3.load()
     places = [f"s3://music/{in_s3.prefix}/{name}" for name in ("song_data", "log_data")]
-    assert seen[0] == [f"{places[0]}/A/A/A/song.json"]
-    assert seen[1] == [f"{places[1]}/2018/11/events.json"]
+    assert list(seen[0]) == [f"{places[0]}/A/A/A/song.json"]
+    assert list(seen[1]) == [f"{places[1]}/2018/11/events.json"]
     copies = [text for text in double.redshift.statements if "copy landed_events" in text]
     assert re.search(
         r"from 's3://\S+/manifest'\niam_role 'arn:aws:iam::\d+:role/\S+'\nregion 'us-west-2'\n"
-        r"manifest\nformat as json 's3://\S+'\s+timeformat 'epochmillisecs'\ncompupdate off\n"
-        r"statupdate off",
+        r"manifest\nformat as json 's3://\S+'\s+timeformat 'epochmillisecs'\n"
+        r"maxerror 100000\ncompupdate off\nstatupdate off",
         copies[-1].replace("-manifest'", "/manifest'"),
     )
 
@@ -162,19 +162,21 @@ def test_a_value_that_copy_cant_read_is_shown_with_file_line_column_reason_and_r
 ):
     in_s3.catalogue(song())
     in_s3.log(event(), event(**fields))
-    before = in_s3.tables()
-    with pytest.raises(LoadError, match=said) as caught:
-        in_s3.load()
-    start = f"s3://music/{in_s3.prefix}/log_data/2018/11/events.json, line 2"
-    assert str(caught.value).startswith(start)
-    assert str(caught.value).endswith("Nothing was loaded.")
+    before, steps = in_s3.tables(), []
+    with pytest.raises(BadRecords) as caught:
+        in_s3.load(steps.append)
+    file = f"s3://music/{in_s3.prefix}/log_data/2018/11/events.json"
+    (shown,) = [step for step in steps if step.startswith(f"{file}, line 2, column")]
+    assert re.search(said, shown)
+    assert str(caught.value).startswith(f"{file}, line 2: {next(iter(fields))} must be ")
+    assert "Nothing was loaded; mend or take out that record" in str(caught.value)
     assert in_s3.tables() == before
 
 
 def test_a_field_that_is_missing_is_found_in_its_file(in_s3, song, event):
     in_s3.catalogue(song())
     in_s3.log(event(), event(page=None))
-    with pytest.raises(BadRecord, match=r"^s3://\S+events\.json, line 2: the record has no page"):
+    with pytest.raises(BadRecords, match=r"^s3://\S+events\.json, line 2: the record has no page"):
         in_s3.load()
 
 
@@ -199,7 +201,7 @@ def test_a_file_that_copy_cant_read_and_we_can_is_loaded(in_s3, song, event, lay
 def test_a_record_that_is_no_json_is_shown_with_file_and_line(in_s3, song, event):
     in_s3.catalogue(song())
     in_s3.log(json.dumps(event()).encode() + b"\n{oops}\n")
-    with pytest.raises(BadRecord, match=r"^s3://\S+events\.json, line 2: not valid JSON"):
+    with pytest.raises(BadRecords, match=r"^s3://\S+events\.json, line 2: not valid JSON"):
         in_s3.load()
 
 

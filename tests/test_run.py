@@ -104,7 +104,7 @@ def test_a_failed_run_says_where_and_goes_on_from_there(options, tmp_path):
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()
     assert said[0] == "03_load failed at “Load”:"
-    assert said[1].startswith(f"BadRecord: {bad}, line 1: ")
+    assert said[1].startswith(f"BadRecords: {bad}, line 1: ")
     assert "--from 03" in done.stderr
     journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
     states = [entry["status"] for entry in journal["notebooks"]]

@@ -16,8 +16,8 @@ from moto.core.botocore_stubber import MockRawResponse
 from moto.server import ThreadedMotoServer
 from nbclient import NotebookClient
 
-from lib import ROOT, aws, s3, source
-from lib.source import EVENTS, SONGS, BadRecord, SourceError
+from lib import ROOT, SourceError, aws, s3, source
+from lib.records import EVENTS, SONGS
 
 REGION = "us-west-2"
 OF_AWS = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_CA_BUNDLE")
@@ -138,11 +138,15 @@ def said(do, *arguments) -> str:
 def gathered(tmp_path, settings):
     """Gather a place, and return the batch with the bytes of its parts."""
 
-    def gather(kind, place, known=None, strict=False):
+    def gather(kind, place, known=None, strict=False, in_place=False):
         scratch = tmp_path / f"scratch{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
-        batch = source.gather(kind, str(place), known or {}, scratch, strict, settings())
-        return batch, [Path(part).read_bytes() for part in batch.parts]
+        place = str(place)
+        checked = [uri for uri, _ in source.listing(place, settings())] if strict else ()
+        how = {"checked": checked, "settings": settings(), "in_place": in_place}
+        batch = source.gather(kind, place, known or {}, scratch, **how)
+        here = [Path(part) for part in batch.parts if "://" not in part]
+        return batch, [part.read_bytes() for part in here]
 
     return gather
 
@@ -421,30 +425,30 @@ def test_an_object_that_has_changed_before_it_was_loaded_is_fetched_anew(gathere
         assert gathered(SONGS, bucket.at("song"))[1] == [body + b"\n"]
 
 
-@pytest.mark.parametrize("way", ["gather", "remote"])
+@pytest.mark.parametrize("in_place", [False, True])
 def test_an_object_that_has_changed_since_it_was_loaded_is_refused(
-    gathered, bucket, sent, settings, way
+    gathered, bucket, sent, in_place
 ):
     bucket.put("song/a.json", "song/b.json")
     known = ledger(gathered(SONGS, bucket.at("song"))[0])
     bucket.put("song/b.json", body=b"{ }")
     sent.clear()
-    gather = gathered if way == "gather" else lambda *a: source.remote(*a, settings())
-    assert said(gather, SONGS, bucket.at("song"), known).startswith(
+    assert said(gathered, SONGS, bucket.at("song"), known, False, in_place).startswith(
         f"{bucket.at('song/b.json')} has changed since it was loaded; give the new"
     )
     assert sent.gets == []
 
 
-def test_an_engine_that_reads_s3_itself_is_given_what_is_new_and_nothing_is_fetched(
-    gathered, bucket, sent, settings
+def test_an_engine_that_reads_s3_itself_is_given_what_is_new_and_a_first_record_is_looked_at(
+    gathered, bucket, sent
 ):
     bucket.put("song/a.json", "song/b.json")
     known = ledger(gathered(SONGS, bucket.at("song/a.json"))[0])
     sent.clear()
-    batch = source.remote(SONGS, bucket.at("song"), known, settings())
+    batch, read = gathered(SONGS, bucket.at("song"), known, in_place=True)
     new = bucket.at("song/b.json")
-    assert (batch.parts, batch.known, batch.remote, sent.gets) == ([new], 1, True, [])
+    assert (batch.parts, batch.known, batch.remote, read) == ([new], 1, True, [])
+    assert (sent.gets, batch.seen) == (["song/b.json"], {})
     batch.count({})
     assert batch.records == 0
     batch.count({new: 7})
@@ -454,16 +458,18 @@ def test_an_engine_that_reads_s3_itself_is_given_what_is_new_and_nothing_is_fetc
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_bad_record_is_named_by_its_uri_and_line(gathered, bucket, event, write, strict):
     bucket.put("log/a.json", body=b'[{"song": 1}]')
-    wrong = said(gathered, EVENTS, bucket.at("log"), {}, strict)
+    batch, _ = gathered(EVENTS, bucket.at("log"), {}, strict)
+    wrong = str(batch.rejects[0])
     assert wrong.startswith(f"{bucket.at('log/a.json')}, line 1: expected an object")
 
 
 def test_a_bad_value_is_named_by_its_uri_and_line(gathered, bucket, event):
     body = "\n".join(json.dumps(record) for record in (event(), event(ts="soon"))).encode()
     bucket.put("log/a.json.gz", body=gzip.compress(body))
-    with pytest.raises(BadRecord) as caught:
-        gathered(EVENTS, bucket.at("log"), strict=True)
-    assert str(caught.value).startswith(f"{bucket.at('log/a.json.gz')}, line 2: ts must be a whole")
+    batch, _ = gathered(EVENTS, bucket.at("log"), strict=True)
+    assert str(batch.rejects[0]).startswith(
+        f"{bucket.at('log/a.json.gz')}, line 2: ts must be a whole"
+    )
 
 
 @pytest.mark.parametrize("large", [1, 1 << 20])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lib import ROOT, source
-from lib.source import EVENTS, SONGS, BadRecord, SourceError
+from lib import ROOT, SourceError, records, source
+from lib.records import EVENTS, SONGS
 
 
 @pytest.fixture
@@ -20,7 +20,8 @@ def gathered(tmp_path):
     def gather(kind, place, known=None, strict=False):
         scratch = tmp_path / f"scratch{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
-        batch = source.gather(kind, str(place), known or {}, scratch, strict)
+        checked = [path for path, _ in source.listing(str(place))] if strict else ()
+        batch = source.gather(kind, str(place), known or {}, scratch, checked)
         lines = b"\n".join(Path(part).read_bytes() for part in batch.parts).split(b"\n")
         return batch, [json.loads(line) for line in lines if line.strip()]
 
@@ -34,9 +35,8 @@ def names(place) -> list[str]:
 
 def bad(kind, file, gathered) -> str:
     """Return what is said of the first bad record of a file."""
-    with pytest.raises(BadRecord) as caught:
-        gathered(kind, file, strict=True)
-    return str(caught.value)
+    batch, _ = gathered(kind, file, strict=True)
+    return str(batch.rejects[0])
 
 
 def events(event, count=3) -> list[dict]:
@@ -152,8 +152,8 @@ def test_nothing_of_aws_is_imported_for_a_folder(tmp_path, write):
 def test_every_layout_gives_the_same_records(tmp_path, write, event, gathered, layout, strict):
     file = write(tmp_path / "log/a.json", events(event), layout)
     strict = strict or layout.startswith("several")  # the fast parse fails, and asks for it
-    batch, records = gathered(EVENTS, tmp_path / "log", strict=strict)
-    assert records == events(event)
+    batch, found = gathered(EVENTS, tmp_path / "log", strict=strict)
+    assert found == events(event)
     assert [(f.key, f.size, f.records) for f in batch.files] == [
         (str(file), file.stat().st_size, 3)
     ]
@@ -164,10 +164,10 @@ def test_every_layout_gives_the_same_records_from_a_large_file(
     tmp_path, write, event, gathered, layout, strict, monkeypatch
 ):
     monkeypatch.setattr(source, "LARGE", 1 << 12)
-    monkeypatch.setattr(source, "CHUNK", 1000)  # records lie across several reads
+    monkeypatch.setattr(records, "CHUNK", 1000)  # records lie across several reads
     file = write(tmp_path / "log/a.json", events(event, 20), layout)
-    batch, records = gathered(EVENTS, tmp_path / "log", strict=strict)
-    assert records == events(event, 20)
+    batch, found = gathered(EVENTS, tmp_path / "log", strict=strict)
+    assert found == events(event, 20)
     if layout != "blank lines" or strict:  # else counting tells, after the parse
         assert [(f.key, f.records) for f in batch.files] == [(str(file), 20)]
 
@@ -187,22 +187,22 @@ def test_gzip_is_told_by_content_not_by_name(tmp_path, write, event, gathered, n
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_empty_file_is_a_file_with_no_record(tmp_path, write, gathered, nothing, strict):
     write(tmp_path / "log/a.json", nothing)
-    batch, records = gathered(EVENTS, tmp_path / "log", strict=strict)
-    assert ([file.records for file in batch.files], batch.parts, records) == ([0], [], [])
+    batch, found = gathered(EVENTS, tmp_path / "log", strict=strict)
+    assert ([file.records for file in batch.files], batch.parts, found) == ([0], [], [])
 
 
 def test_a_large_file_of_lines_is_parsed_where_it_lies(tmp_path, write, event, gathered):
     file = write(tmp_path / "log/large.json", [event(itemInSession=i) for i in range(3000)])
     write(tmp_path / "log/small.json", [event()])
     assert file.stat().st_size > 1 << 20
-    batch, records = gathered(EVENTS, tmp_path / "log")
+    batch, found = gathered(EVENTS, tmp_path / "log")
     assert batch.parts[1:] == [str(file)]
     assert batch.parts[0] != str(tmp_path / "log/small.json")
     assert {f.key: f.records for f in batch.files} == {
         str(file): 3000,
         str(tmp_path / "log/small.json"): 1,
     }
-    assert len(records) == 3001
+    assert len(found) == 3001
 
 
 @pytest.mark.parametrize("layout", ["pretty", "gzip", "bom"])
@@ -210,10 +210,10 @@ def test_a_large_file_of_another_layout_is_rewritten(tmp_path, write, event, gat
     many = [event(itemInSession=i, song=str(i) + os.urandom(900).hex()) for i in range(1500)]
     file = write(tmp_path / "log/large.json", many, layout)
     assert file.stat().st_size > 1 << 20
-    batch, records = gathered(EVENTS, tmp_path / "log")
+    batch, found = gathered(EVENTS, tmp_path / "log")
     assert len(batch.parts) == 1
     assert batch.parts != [str(file)]
-    assert records == many
+    assert found == many
 
 
 @pytest.mark.parametrize("name", ["plain.json.gz", "st*r.json", "wh[1]ch?.json"])
@@ -222,18 +222,18 @@ def test_a_large_file_whose_name_would_mislead_the_parser_is_rewritten(
 ):
     many = [event(itemInSession=i) for i in range(3000)]
     file = write(tmp_path / "log" / name, many)
-    batch, records = gathered(EVENTS, tmp_path / "log")
+    batch, found = gathered(EVENTS, tmp_path / "log")
     assert batch.parts != [str(file)]
-    assert records == many
+    assert found == many
 
 
 def test_thousands_of_small_files_become_one_part(tmp_path, write, song, gathered):
     many = [song(song_id=f"SO{number:04}") for number in range(1200)]
     for number, record in enumerate(many):
         write(tmp_path / f"song/{number % 26}/{number:04}.json", [record], "no last line break")
-    batch, records = gathered(SONGS, tmp_path / "song")
+    batch, found = gathered(SONGS, tmp_path / "song")
     assert (len(batch.files), batch.records, len(batch.parts)) == (1200, 1200, 1)
-    assert sorted(records, key=lambda record: record["song_id"]) == many
+    assert sorted(found, key=lambda record: record["song_id"]) == many
 
 
 # What is known
@@ -247,9 +247,9 @@ def test_known_files_are_passed_over_and_new_ones_are_read(tmp_path, write, gath
     first, _ = gathered(EVENTS, tmp_path / "log")
     known = {file.key: file.content_hash for file in first.files}
     write(tmp_path / "log/c.json", b'{"song": "new"}')
-    batch, records = gathered(EVENTS, tmp_path / "log", known)
+    batch, found = gathered(EVENTS, tmp_path / "log", known)
     assert (batch.known, [file.key for file in batch.files]) == (2, [str(tmp_path / "log/c.json")])
-    assert records == [{"song": "new"}]
+    assert found == [{"song": "new"}]
 
 
 @pytest.mark.parametrize("size", [0, 1 << 20])
@@ -284,19 +284,32 @@ BROKEN = {
     "null": (b"null", "expected an object"),
     "not UTF-8": (b'{"song": "\xff\xfe"}', "not UTF-8 text"),
     "very deep": (b'{"song": ' + b"[" * 50_000, "nested too deeply"),
-    "key twice": (b'{"song": "a", "song": "b"}', "a key stands twice in one object"),
+    "key twice": (b'{"song": "a", "song": "b"}', "the key song stands twice in one object"),
     "empty object": (b"{}", "the record has no ts, as all events have"),
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_the_first_bad_record_is_named_with_its_line(tmp_path, write, event, gathered, broken):
+def test_a_bad_record_is_left_out_with_its_line_and_those_around_it_stay(
+    tmp_path, write, event, gathered, broken
+):
     body, reason = BROKEN[broken]
     good = json.dumps(event()).encode()
     file = write(tmp_path / "log/a.json", b"\n".join([good, good, b"", body, good]))
-    said = bad(EVENTS, file, gathered)
-    assert said.startswith(f"{file}, line {1 if broken == 'not UTF-8' else 4}: {reason}")
-    assert said.endswith("Nothing was loaded; mend or take out that record, then load again.")
+    batch, found = gathered(EVENTS, file, strict=True)
+    assert str(batch.rejects[0]).startswith(f"{file}, line 4: {reason}")
+    assert len(batch.rejects) == 1 + body.count(b"\n", 0, -1)
+    assert batch.rejects[0].raw_text[:10].encode() in body.splitlines()[0]
+    assert found == [event()] * 3
+    assert [(f.records, f.rejects) for f in batch.files] == [(3, len(batch.rejects))]
+
+
+def test_a_bad_record_over_several_lines_is_one(tmp_path, write, event, gathered):
+    pretty = json.dumps(event(), indent=2)
+    body = f"{pretty}\n{pretty.replace(': ', ' ', 1)}\n{pretty}\n"
+    file = write(tmp_path / "log/a.json", body.encode())
+    batch, found = gathered(EVENTS, file, strict=True)
+    assert (found, [one.line for one in batch.rejects]) == ([event()] * 2, [21])
 
 
 @pytest.mark.parametrize(
@@ -377,7 +390,7 @@ def test_a_damaged_gzip_file_is_named(tmp_path, write, event, gathered, damage):
 def test_an_open_string_in_a_large_file_is_found_without_reading_all_of_it_over_and_over(
     tmp_path, write, gathered, monkeypatch
 ):
-    monkeypatch.setattr(source, "LONGEST", 1 << 20)
-    monkeypatch.setattr(source, "CHUNK", 1 << 16)
+    monkeypatch.setattr(records, "LONGEST", 1 << 20)
+    monkeypatch.setattr(records, "CHUNK", 1 << 16)
     file = write(tmp_path / "log/a.json", b'{"song": "' + b"x" * (4 << 20))
     assert bad(EVENTS, file, gathered).startswith(f"{file}, line 1: not valid JSON")

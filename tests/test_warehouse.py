@@ -11,7 +11,7 @@ import pytest
 import sqlglot
 
 from lib import warehouse
-from lib.source import EVENTS
+from lib.records import EVENTS
 from lib.warehouse import SQL, TABLES, WarehouseError, connect, render
 
 DIALECTS = sorted(file.stem for file in (SQL / "dialect").glob("*.sql"))

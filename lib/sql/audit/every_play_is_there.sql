@@ -2,7 +2,7 @@
 with plays as (
     select {{ songplay_key() }} as songplay_key, user_id, ts
     from staging_events
-    where batch_id = :batch_id and page = 'NextSong'
+    where batch_id >= :first_batch and page = 'NextSong'
 )
 
 select plays.songplay_key, plays.user_id, plays.ts

@@ -3,7 +3,7 @@
 select ts, page, level, session_id, item_in_session
 from staging_events
 where
-    batch_id = :batch_id
+    batch_id >= :first_batch
     and (
         ts is null
         or ts < 0

@@ -7,5 +7,6 @@ manifest
 format as json {{ json | literal }}
 {{ "gzip" if gzip }}
 timeformat {{ timeformat | literal }}
+maxerror {{ maxerror }}
 compupdate off
 statupdate off

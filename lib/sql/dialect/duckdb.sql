@@ -9,15 +9,15 @@ cast(isodow({{ at }}) as integer)
 {% macro table_options(sort) -%}
 {%- endmacro %}
 
-{#- The records of the files :files, one column a field in snake_case; `fields` gives name and
-    sort. Numbers are read as doubles and made whole by `whole`, since a read of 1.5 as bigint
+{#- The records of the files :files, one column a field in snake_case; `fields` gives the name, and
+    the sort of a number or the most bytes of a text. Numbers are read as doubles and made whole by `whole`, since a read of 1.5 as bigint
     would give 2. -#}
 {% macro records(kind, fields) -%}
 (
         select
-            {%- for name in fields %}
+            {%- for name, sort in fields.items() %}
 
-            "{{ name }}" as {{ name | snake_case }}{{ "," if not loop.last }}
+            {{ text(name, sort) if sort is number else '"' ~ name ~ '"' }} as {{ name | snake_case }}{{ "," if not loop.last }}
             {%- endfor %}
 
         from read_json(
@@ -27,12 +27,17 @@ cast(isodow({{ at }}) as integer)
             columns = {
             {%- for name, sort in fields.items() %}
 
-                '{{ name }}': '{{ "varchar" if sort == "text" else "double" }}'{{ "," if not loop.last }}
+                '{{ name }}': '{{ "varchar" if sort is number else "double" }}'{{ "," if not loop.last }}
             {%- endfor %}
 
             }
         )
     ) as records
+{%- endmacro %}
+
+{#- A text of at most `bytes`; else an error. -#}
+{% macro text(name, bytes) -%}
+case when strlen("{{ name }}") > {{ bytes }} then error('{{ name }} is too long') else "{{ name }}" end
 {%- endmacro %}
 
 {#- A field of `records` as a whole number, exact up to 2^53; else an error. -#}
@@ -74,4 +79,9 @@ concat(
 {%- endfor %}
 
         )
+{%- endmacro %}
+
+{#- The name of a temporary table, and of no other table that is called the same. -#}
+{% macro temporary(table) -%}
+temp.{{ table }}
 {%- endmacro %}

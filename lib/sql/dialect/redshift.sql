@@ -45,3 +45,8 @@ datediff(millisecond, cast('1970-01-01' as timestamp), start_time)
 
         )
 {%- endmacro %}
+
+{#- The name of a temporary table, and of no other table that is called the same. -#}
+{% macro temporary(table) -%}
+{{ table }}
+{%- endmacro %}

@@ -1,2 +1,2 @@
--- What was loaded before.
-select file_key, content_hash from load_files where kind = :kind
+-- What was loaded before, and with which batch.
+select file_key, content_hash, batch_id from load_files where kind = :kind

@@ -6,7 +6,7 @@ drop table if exists concerned_titles;
 create temporary table concerned_titles as
 select distinct {{ trimmed("title") }} as title, {{ trimmed("artist_name") }} as artist_name
 from staging_songs
-where song_id in (select song_id from staging_songs where batch_id = :batch_id);
+where song_id in (select song_id from staging_songs where batch_id >= :first_batch);
 
 drop table if exists matches;
 
@@ -40,7 +40,7 @@ candidates as (
     left join concerned_titles
         on plays.song_title = concerned_titles.title
         and plays.artist_name = concerned_titles.artist_name
-    where plays.batch_id = :batch_id or concerned_titles.title is not null
+    where plays.batch_id >= :first_batch or concerned_titles.title is not null
 ),
 
 ranked as (

@@ -2,7 +2,7 @@
 -- a location, then on most songs, then the first by name (and by place, so that none is left to
 -- chance). Coordinates count only in pairs.
 delete from artists
-where artist_id in (select artist_id from staging_songs where batch_id = :batch_id);
+where artist_id in (select artist_id from staging_songs where batch_id >= :first_batch);
 
 insert into artists
 with records as (
@@ -13,7 +13,7 @@ with records as (
         case when artist_longitude is not null then artist_latitude end as latitude,
         case when artist_latitude is not null then artist_longitude end as longitude
     from staging_songs
-    where artist_id in (select artist_id from staging_songs where batch_id = :batch_id)
+    where artist_id in (select artist_id from staging_songs where batch_id >= :first_batch)
 ),
 
 spellings as (

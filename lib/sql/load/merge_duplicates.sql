@@ -8,8 +8,8 @@ where songplay_key in (
     select songplay_key
     from songplays
     where
-        start_time >= (select min({{ hour_key("start_time") }}) from staging_events where batch_id = :batch_id)
-        and start_time <= (select max({{ hour_key("start_time") }}) from staging_events where batch_id = :batch_id)
+        start_time >= (select min({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch)
+        and start_time <= (select max({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch)
     group by songplay_key
     having count(*) > 1
 );

@@ -13,7 +13,7 @@ with plays as (
         location,
         user_agent
     from staging_events
-    where batch_id = :batch_id and page = 'NextSong'
+    where batch_id >= :first_batch and page = 'NextSong'
 )
 
 select

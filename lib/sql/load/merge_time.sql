@@ -3,7 +3,7 @@ insert into time
 with hours as (
     select distinct date_trunc('hour', start_time) as began
     from staging_events
-    where batch_id = :batch_id
+    where batch_id >= :first_batch
 )
 
 select

@@ -6,7 +6,7 @@ drop table if exists touched_users;
 create temporary table touched_users as
 select distinct user_id
 from staging_events
-where batch_id = :batch_id and user_id <> '';
+where batch_id >= :first_batch and user_id <> '';
 
 drop table if exists former_users;
 

@@ -13,7 +13,7 @@ from (
         inner join concerned_titles
             on {{ trimmed("staging_events.song") }} = concerned_titles.title
             and {{ trimmed("staging_events.artist") }} = concerned_titles.artist_name
-        where staging_events.page = 'NextSong' and staging_events.batch_id <> :batch_id
+        where staging_events.page = 'NextSong' and staging_events.batch_id < :first_batch
     ) as plays
     left join matches
         on plays.song_title = matches.song_title

@@ -2,6 +2,7 @@
 create table if not exists load_rejects (
     file_key varchar(4096) not null,
     line bigint not null,
+    field varchar(256) not null,
     reason varchar(1024) not null,
     raw_text varchar(65535),
     batch_id bigint not null

@@ -1,0 +1,259 @@
+"""The records of one JSON file: what each kind holds, and what is wrong with a bad one.
+
+Files are newline-delimited, pretty-printed, several objects a line, gzip, with a byte order mark:
+one object after the other is all that is asked of them. What can't be read is told with its line,
+and reading goes on after it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from lib import SourceError
+
+GZIP = b"\x1f\x8b"
+SPACE = re.compile(r"[ \t\r\n]*")
+# Where a record that can't be parsed ends: before a line that neither goes on nor closes it.
+NEXT = re.compile(r"\n(?=[^ \t\r\n}\]])")
+CHUNK = 1 << 20
+LONGEST = 64 << 20  # characters of one record; more is taken for a broken file
+BOMB = 250  # times that a file of text may unpack to its own size; JSON logs reach some 20
+RAW = 65_535  # bytes of a rejected record that are kept
+MOST = 100_000  # rejects of one load, as many as COPY's MAXERROR can be
+
+
+class BadRecord(SourceError):
+    """A record that can't be loaded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What one kind of file holds.
+
+    `fields` maps a JSON key to the sort of its number, or to the most bytes of its text, which is
+    the width of its column.
+    """
+
+    name: str
+    fields: Mapping[str, str | int]
+    required: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that can't be loaded: the line it starts on, the field that is wrong, and why.
+
+    `field`: '' when the record as a whole can't be read.
+    """
+
+    file_key: str
+    line: int
+    field: str
+    reason: str
+    raw_text: str
+
+    def __str__(self) -> str:
+        return f"{self.file_key}, line {self.line}: {self.reason}"
+
+
+NUMBER = "number"
+# The sorts of whole numbers, and from where to where they go.
+WHOLE, SMALL, MOMENT = "whole", "small", "moment"
+RANGES = {
+    WHOLE: (-(2**53), 2**53),  # beyond it JSON readers disagree (RFC 8259, section 6)
+    SMALL: (-(2**31), 2**31 - 1),
+    MOMENT: (0, 5_585_587_199_999),  # the end of 2146, the last year of an integer hour key
+}
+NUMERAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+EVENTS = Kind(
+    "events",
+    {
+        **{"artist": 1024, "auth": 64, "firstName": 256, "gender": 16, "itemInSession": SMALL},
+        **{"lastName": 256, "length": NUMBER, "level": 16, "location": 1024, "method": 16},
+        **{"page": 64, "registration": NUMBER, "sessionId": WHOLE, "song": 1024, "status": SMALL},
+        **{"ts": MOMENT, "userAgent": 1024, "userId": 64},
+    },
+    required=("ts", "page", "level", "sessionId", "itemInSession"),
+)
+SONGS = Kind(
+    "songs",
+    {
+        **{"artist_id": 64, "artist_latitude": NUMBER, "artist_location": 1024},
+        **{"artist_longitude": NUMBER, "artist_name": 1024, "duration": NUMBER},
+        **{"num_songs": SMALL, "song_id": 64, "title": 1024, "year": SMALL},
+    },
+    required=("song_id", "title", "artist_id", "artist_name"),
+)
+
+
+def unchecked(key: str, path: str) -> Iterator[bytes]:
+    """Yield each object of a file on one line. Raises BadRecord at the first that is none."""
+    for line, text, problem in _objects(key, path):
+        if problem := problem or _not_unicode(text):
+            raise BadRecord(f"{key}, line {line}: {problem}")
+        yield _on_one_line(text)
+
+
+def checked(key: str, path: str, kind: Kind, rejects: list[Reject]) -> Iterator[bytes]:
+    """Yield each record of a file that fits its kind on one line; add the others to `rejects`.
+
+    Raises SourceError when they are more than a load can keep.
+    """
+    for line, text, problem in _objects(key, path):
+        problem = _not_unicode(text) or problem  # which explains most else
+        field, reason = ("", problem) if problem else _wrong(text, kind)
+        if not reason:
+            yield _on_one_line(text)
+            continue
+        rejects.append(Reject(key, line, field, reason, _kept(text)))
+        if len(rejects) > MOST:
+            raise SourceError(
+                f"{key}, line {line}: over {MOST:,} records can't be loaded, the first at "
+                f"{rejects[0]}. Nothing was loaded; is this the folder of the {kind.name}?"
+            )
+
+
+def _on_one_line(text: str) -> bytes:
+    # Strings hold no raw line break, so those left are layout.
+    return text.replace("\n", " ").replace("\r", " ").encode()
+
+
+def _kept(text: str) -> str:
+    """Return a bad record's text as a table can hold it."""
+    shown = text.strip().encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
+    return shown[:RAW].decode("utf-8", "ignore")
+
+
+def _objects(key: str, path: str) -> Iterator[tuple[int, str, str]]:
+    """Yield each record: its first line's number, its text, and what is wrong with it, or ''."""
+    decoder = json.JSONDecoder(parse_constant=_refuse)
+    text, at, line, ended, unpacked = "", 0, 1, False, 0
+    with _stream(path) as stream:
+        while True:
+            start = SPACE.match(text, at).end()
+            line, at = line + text.count("\n", at, start), start
+            end, problem = _end(decoder, text, at, ended)
+            if end:
+                yield line, text[at:end], problem
+                line, at = line + text.count("\n", at, end), end
+                continue
+            if ended:
+                return
+            chunk = _next(stream, key)
+            unpacked += len(chunk)
+            if unpacked > max(LONGEST, BOMB * os.path.getsize(path)):
+                raise SourceError(
+                    f"{key} unpacks to over {BOMB} times its size, as no log does; look at where "
+                    "it comes from. Nothing was loaded."
+                )
+            text, at, ended = text[at:] + chunk, 0, not chunk
+
+
+def _end(decoder: json.JSONDecoder, text: str, at: int, ended: bool) -> tuple[int, str]:
+    """Return where the record at `at` ends (0: beyond this text), and what is wrong with it."""
+    if at == len(text):
+        return 0, ""
+    end = at
+    try:
+        value, end = decoder.raw_decode(text, at)
+        if not ended and end == len(text):  # a number might go on
+            return 0, ""
+        if isinstance(value, dict):
+            return end, ""
+        problem = f"expected an object, found {text[at:end][:40]!r}"
+    except RecursionError:
+        problem = "nested too deeply"
+    except ValueError as error:
+        if not ended and _may_go_on(error, len(text) - at, len(text)):
+            return 0, ""
+        problem = f"not valid JSON ({getattr(error, 'msg', error)})"
+    if found := NEXT.search(text, end):
+        return found.start(), problem
+    return (len(text), problem) if ended or len(text) - at > LONGEST else (0, "")
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _may_go_on(error: ValueError, length: int, end: int) -> bool:
+    """Tell whether the error is only that the text ends before the record does."""
+    open_string = str(error).startswith("Unterminated string")
+    return length < LONGEST and (open_string or getattr(error, "pos", 0) >= end - 16)
+
+
+def _stream(path: str) -> io.TextIOBase:
+    file = open(path, "rb")  # noqa: SIM115 the wrapper closes it
+    packed = file.read(2) == GZIP
+    file.seek(0)
+    return io.TextIOWrapper(
+        gzip.open(file) if packed else file,
+        encoding="utf-8-sig",
+        errors="surrogateescape",  # a bad byte spoils its record, not the file
+        newline="",
+    )
+
+
+def _next(stream: io.TextIOBase, key: str) -> str:
+    try:
+        return stream.read(CHUNK)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{key} can't be unpacked: {error}. Nothing was loaded.") from None
+
+
+def _not_unicode(text: str) -> str:
+    """Say so when a text holds half of a surrogate pair, as which a bad byte was read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "not UTF-8 text"
+    return ""
+
+
+def _wrong(text: str, kind: Kind) -> tuple[str, str]:
+    """Return the field of a record that can't be read as what it holds, and why; else '', ''."""
+    try:
+        record = json.loads(text, object_pairs_hook=_unique)
+    except KeyError as error:
+        return error.args[0], f"the key {error.args[0]} stands twice in one object"
+    if _not_unicode(json.dumps(record, ensure_ascii=False)):
+        return "", "half of a surrogate pair, which is no character"
+    for name in kind.required:
+        if record.get(name) is None:
+            return name, f"the record has no {name}, as all {kind.name} have"
+    for name, sort in kind.fields.items():
+        value = record.get(name)
+        if value is not None and (expected := _expected(value, sort)):
+            return name, f"{name} must be {expected}, not {str(value)[:60]!r}"
+    return "", ""
+
+
+def _unique(pairs: list) -> dict:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyError(next(name for name in names if names.count(name) > 1))
+    return record
+
+
+def _expected(value, sort: str | int) -> str:
+    """Return what a value should have been, or '' when it fits; text can look like anything."""
+    if isinstance(sort, int):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return "" if len(text.encode()) <= sort else f"at most {sort:,} bytes"
+    numeral = not isinstance(value, bool) and NUMERAL.fullmatch(str(value))
+    number = float(value) if numeral else math.nan
+    if sort == NUMBER:
+        return "" if math.isfinite(number) else "a number"
+    if not number.is_integer():
+        return "a whole number"
+    low, high = RANGES[sort]
+    return "" if low <= number <= high else f"a whole number from {low} to {high}"

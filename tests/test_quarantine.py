@@ -1,0 +1,239 @@
+"""What a load leaves out, what it refuses, and how a load is repeated or replaced."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lib import config
+from lib.load import BadRecords, LoadError
+from lib.source import ChangedFile
+from lib.warehouse import STAR
+
+T = 1541062800000  # 1 November 2018, 09:00 UTC
+
+
+@pytest.fixture(params=[False, True], ids=["folder", "s3"])
+def lenient(tmp_path, new_world, engine, request):
+    """Make a warehouse that lets so many bad records pass, its data in a folder or in S3."""
+    made = []
+
+    def make(max_rejects, **how):
+        where = {"s3": request.param, "max_rejects": str(max_rejects)}
+        made.append(new_world(tmp_path, engine, **(where | how)))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+def test_a_bad_record_goes_to_load_rejects_and_all_others_of_its_file_load(lenient, event, song):
+    world = lenient(3)
+    world.catalogue(song())
+    good = [json.dumps(event(ts=T + n)) for n in range(3)]
+    bad = ["{oops", json.dumps(event(ts="soon")), json.dumps(event() | {"page": None})]
+    lines = [line for pair in zip(good, bad, strict=True) for line in pair]
+    world.log("\n".join(lines).encode(), file="mixed.json")
+    world.log(event(ts=T + 9), file="whole.json")
+    loaded = world.load()
+    where = world.rows("select distinct file_key from load_rejects")
+    assert [key.rpartition("/")[2] for (key,) in where] == ["mixed.json"]
+    found = world.rows("select line, field, reason, raw_text from load_rejects order by line")
+    assert [(line, field, text) for line, field, _, text in found] == [
+        (2, "", bad[0]),
+        (4, "ts", bad[1]),
+        (6, "page", bad[2]),
+    ]
+    assert found[1][2] == "ts must be a whole number, not 'soon'"
+    ledger = "select row_count, reject_count from load_files where kind = 'events' order by 1"
+    assert world.rows(ledger) == [(1, 0), (3, 3)]
+    assert world.dwh.row_counts()["songplays"] == 4
+    assert list(loaded.rejects_frame()["line"]) == [2, 4, 6]
+    assert "3 records were left out" in str(loaded)
+
+
+def test_songs_are_left_out_one_by_one(lenient, event, song):
+    world = lenient("40%")
+    world.log(event())
+    for number in range(3):
+        year = "long ago" if number == 1 else 1999
+        world.catalogue(song(song_id=f"S{number}", year=year), file=f"A/{number}.json")
+    world.load()
+    assert world.rows("select song_id from songs order by 1") == [("S0",), ("S2",)]
+    assert world.rows("select line, field from load_rejects") == [(1, "year")]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "loads"), [("0", False), ("1", False), ("2", True), ("19%", False), ("20%", True)]
+)
+def test_max_rejects_decides_whether_the_load_commits(lenient, event, song, allowed, loads):
+    world = lenient(allowed)
+    world.catalogue(song())
+    world.log(*(event(ts=T + n) for n in range(7)), event(ts="soon"), event(status="?"))
+    before = world.tables()
+    if loads:
+        assert len(world.load().rejects) == 2
+        return
+    with pytest.raises(BadRecords) as caught:
+        world.load()
+    assert "line 8: ts must be" in str(caught.value)
+    assert "these 2 records" in str(caught.value)
+    assert "line 9: status must be" in str(caught.value)
+    assert world.tables() == before
+
+
+def test_what_a_load_found_is_kept_also_when_it_stops(lenient, event, song, tmp_path):
+    world = lenient(0)
+    world.catalogue(song())
+    file = world.log(event(), event(ts="soon"))
+    with pytest.raises(BadRecords):
+        world.load(keep=tmp_path / "kept")
+    kept = json.loads((tmp_path / "kept" / "load.json").read_text())
+    assert [one["line"] for one in kept["rejects"]] == [2]
+    assert "Nothing was loaded" in kept["failure"]
+    file.write_text(json.dumps(event()))
+    world.put.discard(file)
+    world.load(keep=tmp_path / "kept")
+    kept = json.loads((tmp_path / "kept" / "load.json").read_text())
+    assert set(kept["audits"].values()) == {0}
+    assert {"counts_reconcile", "keys_are_unique", "staging_events_required"} <= set(kept["audits"])
+    assert kept["failure"] == ""
+
+
+@pytest.mark.only_on("local")
+def test_only_the_file_that_fails_to_parse_is_read_record_by_record(lenient, event, song):
+    world, steps = lenient(1), []
+    world.catalogue(song())
+    many = [event(ts=T + n, userAgent="x" * 300) for n in range(2500)]
+    for name in ("a", "b"):
+        world.log(*many, file=f"{name}.json")
+    world.log(*many, event(ts="soon"), file="c.json")
+    world.load(steps.append)
+    assert any("1 files are read record by record" in step for step in steps)
+
+
+def test_text_longer_than_its_column_is_a_reject_on_every_engine(lenient, event, song):
+    world = lenient(1)
+    world.catalogue(song())
+    fits, over = "é" * 512, "é" * 512 + "x"
+    world.log(event(ts=T, location=fits), event(ts=T + 1, location=over))
+    world.load()
+    assert world.rows("select location from songplays") == [(fits,)]
+    assert world.rows("select field, reason from load_rejects") == [
+        ("location", f"location must be at most 1,024 bytes, not {over[:60]!r}")
+    ]
+
+
+# The format
+
+
+def test_an_unknown_field_is_named_and_passed_over(lenient, event, song):
+    world = lenient(0)
+    world.catalogue(song())
+    world.log(event(), event(weather="rain"), file="old.json")
+    world.log(event(weather="rain", ts=T), file="new.json")
+    loaded = world.load()
+    assert list(loaded.unknown_fields) == ["weather"]
+    assert "The field weather is new" in str(loaded)
+    assert "new.json" in str(loaded)
+
+
+def test_a_field_that_no_record_has_stops_the_load(lenient, event, song):
+    world = lenient("100%")
+    world.catalogue(song())
+    records = [event(ts=T + n) for n in range(20)]
+    for record in records:
+        record["songTitle"] = record.pop("song")
+    world.log(*records)
+    with pytest.raises(LoadError, match=r"has a field song, .*events\.json; was it renamed\?"):
+        world.load()
+    assert world.dwh.row_counts()["staging_events"] == 0
+
+
+def test_a_field_that_holds_something_else_in_a_whole_file_stops_the_load(lenient, event, song):
+    world = lenient("100%")
+    world.catalogue(song())
+    world.log(event(ts=T), file="good.json")
+    world.log(*(event(ts=f"2018-11-0{n}") for n in range(1, 4)), file="retyped.json")
+    words = r"^Not one of the 3 records of \S+retyped\.json can be loaded: ts must be"
+    with pytest.raises(LoadError, match=words):
+        world.load()
+    assert world.dwh.row_counts()["staging_events"] == 0
+
+
+# Repeated, replaced, built anew
+
+
+def test_a_changed_file_is_replaced_with_all_that_came_with_it(lenient, event, song):
+    world = lenient(0)
+    world.catalogue(song())
+    changing = world.log(event(ts=T, song="Old"), event(ts=T + 1, song="Gone"), file="a.json")
+    world.log(event(ts=T + 2, song="Beside"), file="b.json")
+    world.load()
+    world.log(event(ts=T + 3, song="Later"), file="c.json")
+    world.load()
+    changing.write_text(json.dumps(event(ts=T, song="New")))
+    world.put.discard(changing)
+    before = world.tables()
+    with pytest.raises(ChangedFile, match=r"a\.json has changed since it was loaded"):
+        world.load()
+    assert world.tables() == before
+    world.load(replace=True)
+    played = "select song_title from songplays order by 1"
+    assert world.rows(played) == [("Beside",), ("Later",), ("New",)]
+    assert world.rows("select count(*) from load_files") == [(4,)]
+    assert str(world.load(replace=True)).startswith("Nothing new")
+
+
+def test_a_changed_file_is_not_replaced_when_one_that_came_with_it_is_gone(lenient, event, song):
+    world = lenient(0)
+    if world.s3:
+        pytest.skip("the same as with a folder: what is listed decides")
+    world.catalogue(song())
+    changing, other = world.log(event(ts=T), file="a.json"), world.log(event(), file="b.json")
+    world.load()
+    changing.write_text(json.dumps(event(ts=T, song="New")))
+    other.unlink()
+    before = world.tables()
+    with pytest.raises(
+        LoadError, match=r"b\.json was loaded together with a file that has changed"
+    ):
+        world.load(replace=True)
+    assert world.tables() == before
+
+
+def test_a_full_refresh_mends_a_star_that_was_tampered_with(lenient, event, song):
+    world = lenient(0)
+    world.catalogue(song())
+    levels = ("free", "paid", "free")
+    world.log(*(event(ts=T + n, level=level) for n, level in enumerate(levels)))
+    world.load()
+    before = world.tables()
+    for table in STAR:
+        world.dwh._execute(f"delete from {table}")
+    assert world.tables() != before
+    world.load(full_refresh=True)
+    assert world.tables() == before
+    world.log(event(ts=T + 9), file="new.json")
+    world.load()
+    assert world.dwh.row_counts()["songplays"] == 4
+
+
+def test_a_full_refresh_takes_new_files_along_and_is_undone_by_a_failed_audit(
+    lenient, event, song, monkeypatch
+):
+    world = lenient(0)
+    world.catalogue(song())
+    world.log(event(ts=T))
+    world.load()
+    before = world.tables()
+    world.log(event(ts=T + 1, song="Unknown"), file="new.json")
+    strict = replace(world.settings, load=config.Load(min_coverage=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "settings", strict)
+        with pytest.raises(LoadError, match="coverage_reaches_floor"):
+            world.load(full_refresh=True)
+    assert world.tables() == before
+    world.load(full_refresh=True)
+    assert world.dwh.row_counts()["songplays"] == 2

@@ -217,6 +217,7 @@ class _Attempt:
             if named and batch.remote:  # of other parts the file's own lines are known here only
                 raise LoadError(f"{error} Nothing was loaded.") from error
             raise _Unparsed(batch.kind, str(error)) from error
+        batch.require_unchanged()
         table = {"table": f"staging_{kind}"}
         ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
         if staged != batch.records and batch.remote:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
-from lib import aws, cluster, s3
+from lib import aws, cluster, s3, source
 from lib.config import Settings
 from lib.source import Batch, Kind, SourceError
 from lib.warehouse import (
@@ -255,7 +255,7 @@ class _Scratch:
                 uris.append(part)
                 continue
             key = self._key("part.json")
-            with open(part, "rb") as file, aws.asking(f"write s3://{self.bucket}/{key}"):
+            with source.opened(part, part) as file, aws.asking(f"write s3://{self.bucket}/{key}"):
                 self.client.upload_fileobj(file, self.bucket, key)
             uris.append(f"s3://{self.bucket}/{key}")
         return uris

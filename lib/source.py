@@ -102,6 +102,7 @@ class Batch:
     """What is new in a place: its files, and the newline-delimited `parts` to parse for them.
 
     `remote`: the parts are the files themselves, in S3 and not read, so their records are unknown.
+    `stamps`: size and time of the large files, which are read more than once.
     """
 
     kind: Kind
@@ -109,6 +110,7 @@ class Batch:
     parts: list[str] = field(default_factory=list)
     known: int = 0
     remote: bool = False
+    stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -119,6 +121,12 @@ class Batch:
         """Enter the number of records of those files (by key) of which an engine tells it."""
         if records:
             self.files = [replace(f, records=records.get(f.key, f.records)) for f in self.files]
+
+    def require_unchanged(self) -> None:
+        """Raise SourceError when a large file was written to while it was read."""
+        for path, stamp in self.stamps.items():
+            if _stamp(path) != stamp:
+                raise _changed(path)
 
 
 def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int]]:
@@ -201,6 +209,8 @@ def gather(
     large = []
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
         for key, path, size, etag in found:
+            if size >= LARGE:
+                batch.stamps[path] = size, _stamp(path)[1]
             if size >= LARGE and not strict and _can_stay(path):
                 large.append((key, path, size, etag))
                 continue
@@ -211,7 +221,7 @@ def gather(
                 continue
             lines = _lines(body) if body is not None and not strict else None
             if lines is None:
-                lines = _records(key, path, kind if strict else None)
+                lines = _records(key, path if body is None else body, kind if strict else None)
             batch.files.append(SourceFile(key, size, digest, bundle.add(lines)))
     if bundle.count:
         batch.parts.append(str(bundle.path))
@@ -284,8 +294,29 @@ def _read(key: str, path: str, size: int) -> bytes:
     except OSError as error:
         raise _unreadable(key, error) from None
     if len(body) != size:
-        raise SourceError(f"{key} changed while it was read; load again. Nothing was loaded.")
+        raise _changed(key)
     return body
+
+
+def opened(key: str, path: str) -> io.BufferedReader:
+    """Open a file to read its bytes; raise SourceError when that can't be done."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise _unreadable(key, error) from None
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Return a file's size and when it was last written to."""
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return about.st_size, about.st_mtime_ns
+
+
+def _changed(key: str) -> SourceError:
+    return SourceError(f"{key} changed while it was read; load again. Nothing was loaded.")
 
 
 def _unreadable(key: str, error: OSError) -> SourceError:
@@ -333,24 +364,25 @@ def _lines(body: bytes) -> list[bytes] | None:
     return lines if all(line[:1] == b"{" and line[-1:] == b"}" for line in lines) else None
 
 
-def _records(key: str, path: str, check: Kind | None = None) -> Iterator[bytes]:
+def _records(key: str, place: str | bytes, check: Kind | None = None) -> Iterator[bytes]:
     """Yield each object of a file on one line, however the file is laid out.
 
+    `place`: its path, or all its bytes.
     `check`: also compare each record's values with this kind's types.
     Raises BadRecord with the line at which the first bad record starts.
     """
-    for line, text in _objects(key, path):
+    for line, text in _objects(key, place):
         if check:
             _check(key, line, text, check)
         # Strings hold no raw line break, so those left are layout.
         yield text.replace("\n", " ").replace("\r", " ").encode()
 
 
-def _objects(key: str, path: str) -> Iterator[tuple[int, str]]:
+def _objects(key: str, place: str | bytes) -> Iterator[tuple[int, str]]:
     """Yield the first line's number and the text of each JSON object of a file."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
     text, at, line, ended = "", 0, 1, False
-    with _stream(path) as stream:
+    with _stream(key, place) as stream:
         while True:
             start = SPACE.match(text, at).end()
             line, at = line + text.count("\n", at, start), start
@@ -389,8 +421,8 @@ def _reason(error: ValueError) -> str:
     return getattr(error, "msg", str(error))
 
 
-def _stream(path: str) -> io.TextIOBase:
-    file = open(path, "rb")  # noqa: SIM115 the wrapper closes it
+def _stream(key: str, place: str | bytes) -> io.TextIOBase:
+    file = io.BytesIO(place) if isinstance(place, bytes) else opened(key, place)
     packed = file.read(2) == GZIP
     file.seek(0)
     return io.TextIOWrapper(gzip.open(file) if packed else file, encoding="utf-8-sig", newline="")

@@ -126,6 +126,12 @@ def load(
                 raise LoadError(f"{conflict}\nTried {TRIES} times. Nothing was loaded.") from None
             progress(f"another session changed the same tables; try {conflicts + 1} of {TRIES}")
             time.sleep(PAUSE * 2**conflicts * random.random())  # noqa: S311 no secret
+        except OSError as error:
+            place = error.filename or tempfile.tempdir or "The folder for temporary files"
+            raise LoadError(
+                f"{place} can't be written: {error.strerror}. Nothing was loaded; make room there, "
+                "or name another folder in TMPDIR."
+            ) from error
 
 
 def _load(warehouse: Warehouse, settings: Settings, progress, strict: set[source.Kind]) -> Load:
@@ -144,6 +150,10 @@ def _load(warehouse: Warehouse, settings: Settings, progress, strict: set[source
                     "again: what is in the ledger is not loaded twice."
                 ) from None
             raise LoadError(f"{lost} Nothing was loaded; load again.") from None
+        except Conflict:
+            raise
+        except WarehouseError as error:
+            raise LoadError(f"{error}\nNothing was loaded.") from error
 
 
 class _Attempt:

@@ -115,6 +115,8 @@ class Redshift(Warehouse):
     def _execute(self, statement: str, values: dict | None = None):
         import redshift_connector
 
+        if self.raw is None:
+            self._open()
         named = set(BOUND.findall(statement)) & set(values or {})
         cursor = self.raw.cursor()
         cursor.paramstyle = "named"
@@ -125,6 +127,10 @@ class Redshift(Warehouse):
             if _about(error).get("S") == "ERROR":
                 raise _refused(error) from error
             raise ConnectionLost(f"The connection to {self.host} broke: {error}") from error
+        except BaseException:  # Ctrl-C: the answer still to come would be taken for the next one's
+            _closed(self.raw)
+            self.raw = None
+            raise
 
     def _frame(self, statement: str, values: dict):
         import pandas as pd

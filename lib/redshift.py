@@ -172,9 +172,11 @@ class Redshift(Warehouse):
                 copied = scratch.all_in_s3(parts)
                 if copied:
                     self._copy(f"landed_{kind}", columns, scratch, copied, json_paths, gzip=gzip)
-                    counts |= dict(self.rows("copy/files"))
+                    found = dict(self.rows("copy/files"))
+                    pairs = zip(parts, copied, strict=True)
+                    counts |= {part: found.get(uri[:FILE_NAME], 0) for part, uri in pairs}
         self.run(f"load/stage_{kind}", {"fields": batch.kind.fields}, batch_id=batch_id)
-        return {part: counts.get(part[:FILE_NAME], 0) for part in batch.parts}
+        return counts
 
     def append(self, table: str, frame) -> None:
         """Add a DataFrame's rows to a table, its columns by their names."""

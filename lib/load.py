@@ -130,9 +130,14 @@ class Load:
 
     def save(self, folder: str | Path) -> Path:
         """Write what the load did, or why it did nothing, to `folder`/load.json."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
         file = Path(folder) / "load.json"
-        file.write_text(json.dumps(asdict(self) | {"coverage": self.coverage}, indent=2) + "\n")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(asdict(self) | {"coverage": self.coverage}, indent=2)
+            file.write_text(text + "\n")
+        except OSError as error:
+            done = "The load failed" if self.failure else "The load is in the warehouse"
+            raise LoadError(f"{done}; {file} can't be written: {error.strerror}.") from None
         return file
 
     def __str__(self) -> str:
@@ -188,10 +193,18 @@ def load(
     """
     keep = Path(keep) if keep else None
     order = _Order(warehouse, settings, progress, keep, replace, full_refresh)
-    conflicts = 0
+    done = _load(order)
+    if keep:
+        done.save(keep)
+    return done
+
+
+def _load(order: _Order) -> Load:
+    """Try until a load is in, or can't be: each failure says what the next try does better."""
+    progress, conflicts = order.progress, 0
     while True:
         try:
-            return _load(order)
+            return _try(order)
         except _Unparsed as failure:
             if failure.files <= order.checked:
                 raise LoadError(f"{failure} Nothing was loaded.") from None
@@ -206,9 +219,15 @@ def load(
                 raise LoadError(f"{conflict}\nTried {TRIES} times. Nothing was loaded.") from None
             progress(f"another session changed the same tables; try {conflicts + 1} of {TRIES}")
             time.sleep(PAUSE * 2**conflicts * random.random())  # noqa: S311 no secret
+        except OSError as error:
+            place = error.filename or tempfile.tempdir or "The folder for temporary files"
+            raise LoadError(
+                f"{place} can't be written: {error.strerror}. Nothing was loaded; make room there, "
+                "or name another folder in TMPDIR."
+            ) from error
 
 
-def _load(order: _Order) -> Load:
+def _try(order: _Order) -> Load:
     with tempfile.TemporaryDirectory() as scratch:
         attempt = _Attempt(order, Path(scratch))
         try:
@@ -224,8 +243,10 @@ def _load(order: _Order) -> Load:
                 ) from None
             if not committed:
                 raise LoadError(f"{lost} Nothing was loaded; load again.") from None
-        if order.keep:
-            attempt.result.save(order.keep)
+        except Conflict:
+            raise
+        except WarehouseError as error:
+            raise LoadError(f"{error}\nNothing was loaded.") from error
         return attempt.result
 
 
@@ -337,6 +358,7 @@ class _Attempt:
             if not error.parts:
                 raise LoadError(f"{error} Nothing was loaded.") from error
             raise _Unparsed(batch.files_of(error.parts), str(error)) from error
+        batch.require_unchanged()
         staged, files = self._staged(batch), {file.key for file in batch.files}
         if staged != batch.records and batch.remote:
             batch.count(self._counted(batch, place))  # the engine counts lines, not records

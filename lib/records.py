@@ -94,20 +94,23 @@ SONGS = Kind(
 )
 
 
-def unchecked(key: str, path: str) -> Iterator[bytes]:
-    """Yield each object of a file on one line. Raises BadRecord at the first that is none."""
-    for line, text, problem in _objects(key, path):
+def unchecked(key: str, place: str | bytes) -> Iterator[bytes]:
+    """Yield each object of a file (its path, or all its bytes) on one line.
+
+    Raises BadRecord at the first that is none.
+    """
+    for line, text, problem in _objects(key, place):
         if problem := problem or _not_unicode(text):
             raise BadRecord(f"{key}, line {line}: {problem}")
         yield _on_one_line(text)
 
 
-def checked(key: str, path: str, kind: Kind, rejects: list[Reject]) -> Iterator[bytes]:
+def checked(key: str, place: str | bytes, kind: Kind, rejects: list[Reject]) -> Iterator[bytes]:
     """Yield each record of a file that fits its kind on one line; add the others to `rejects`.
 
     Raises SourceError when they are more than a load can keep.
     """
-    for line, text, problem in _objects(key, path):
+    for line, text, problem in _objects(key, place):
         problem = _not_unicode(text) or problem  # which explains most else
         field, reason = ("", problem) if problem else _wrong(text, kind)
         if not reason:
@@ -132,11 +135,12 @@ def _kept(text: str) -> str:
     return shown[:RAW].decode("utf-8", "ignore")
 
 
-def _objects(key: str, path: str) -> Iterator[tuple[int, str, str]]:
+def _objects(key: str, place: str | bytes) -> Iterator[tuple[int, str, str]]:
     """Yield each record: its first line's number, its text, and what is wrong with it, or ''."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
     text, at, line, ended, unpacked = "", 0, 1, False, 0
-    with _stream(path) as stream:
+    stream, size = _stream(key, place)
+    with stream:
         while True:
             start = SPACE.match(text, at).end()
             line, at = line + text.count("\n", at, start), start
@@ -149,7 +153,7 @@ def _objects(key: str, path: str) -> Iterator[tuple[int, str, str]]:
                 return
             chunk = _next(stream, key)
             unpacked += len(chunk)
-            if unpacked > max(LONGEST, BOMB * os.path.getsize(path)):
+            if unpacked > max(LONGEST, BOMB * size):
                 raise SourceError(
                     f"{key} unpacks to over {BOMB} times its size, as no log does; look at where "
                     "it comes from. Nothing was loaded."
@@ -190,16 +194,33 @@ def _may_go_on(error: ValueError, length: int, end: int) -> bool:
     return length < LONGEST and (open_string or getattr(error, "pos", 0) >= end - 16)
 
 
-def _stream(path: str) -> io.TextIOBase:
-    file = open(path, "rb")  # noqa: SIM115 the wrapper closes it
+def opened(key: str, path: str) -> io.BufferedReader:
+    """Open a file to read its bytes; raise SourceError when that can't be done."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise unreadable(key, error) from None
+
+
+def unreadable(key: str, error: OSError) -> SourceError:
+    """Return the error of a file that can't be read."""
+    return SourceError(f"{key} can't be read: {error.strerror}. Nothing was loaded.")
+
+
+def _stream(key: str, place: str | bytes) -> tuple[io.TextIOBase, int]:
+    """Return the text of a file, unpacked, and the size of the file itself."""
+    file = io.BytesIO(place) if isinstance(place, bytes) else opened(key, place)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     packed = file.read(2) == GZIP
     file.seek(0)
-    return io.TextIOWrapper(
-        gzip.open(file) if packed else file,
+    text = io.TextIOWrapper(
+        gzip.open(file) if packed else file,  # noqa: SIM115 who reads it closes it
         encoding="utf-8-sig",
         errors="surrogateescape",  # a bad byte spoils its record, not the file
         newline="",
     )
+    return text, size
 
 
 def _next(stream: io.TextIOBase, key: str) -> str:

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
-from lib import aws, cluster, s3
+from lib import SourceError, aws, cluster, s3
 from lib.config import Settings
-from lib.source import Batch, Kind, SourceError
+from lib.records import Kind, opened
+from lib.source import Batch
 from lib.warehouse import (
     BOUND,
     Conflict,
@@ -114,6 +115,8 @@ class Redshift(Warehouse):
     def _execute(self, statement: str, values: dict | None = None):
         import redshift_connector
 
+        if self.raw is None:
+            self._open()
         named = set(BOUND.findall(statement)) & set(values or {})
         cursor = self.raw.cursor()
         cursor.paramstyle = "named"
@@ -124,6 +127,10 @@ class Redshift(Warehouse):
             if _about(error).get("S") == "ERROR":
                 raise _refused(error) from error
             raise ConnectionLost(f"The connection to {self.host} broke: {error}") from error
+        except BaseException:  # Ctrl-C: the answer still to come would be taken for the next one's
+            _closed(self.raw)
+            self.raw = None
+            raise
 
     def _frame(self, statement: str, values: dict):
         import pandas as pd
@@ -171,9 +178,10 @@ class Redshift(Warehouse):
                 if copied:
                     about = {"gzip": gzip, "maxerror": MAXERROR}
                     self._copy(f"landed_{kind}", columns, scratch, copied, json_paths, **about)
-                    counts |= dict(self.rows("copy/files"))
+                    found = dict(self.rows("copy/files"))
+                    counts |= {part: found.get(uri[:FILE_NAME], 0) for uri, part in copied.items()}
         self.run(f"load/stage_{kind}", {"fields": batch.kind.fields}, batch_id=batch_id)
-        return {part: counts.get(part[:FILE_NAME], 0) for part in batch.parts}
+        return counts
 
     def append(self, table: str, frame) -> None:
         """Add a DataFrame's rows to a table, its columns by their names."""
@@ -267,7 +275,7 @@ class _Scratch:
                 uris.append(part)
                 continue
             key = self._key("part.json")
-            with open(part, "rb") as file, aws.asking(f"write s3://{self.bucket}/{key}"):
+            with opened(part, part) as file, aws.asking(f"write s3://{self.bucket}/{key}"):
                 self.client.upload_fileobj(file, self.bucket, key)
             uris.append(f"s3://{self.bucket}/{key}")
         return uris

@@ -59,7 +59,8 @@ class Batch:
 
     `holds`: each part, and the keys of the files that are in it. `remote`: parts are files in S3,
     which the engine reads from there, so their records are unknown. `seen`: each JSON key of the
-    first records, and the file that showed it first.
+    first records, and the file that showed it first. `stamps`: size and time of the large
+    files, which are read more than once.
     """
 
     kind: Kind
@@ -69,6 +70,7 @@ class Batch:
     remote: bool = False
     rejects: list[Reject] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -98,6 +100,12 @@ class Batch:
         if isinstance(found, dict):
             for name in found:
                 self.seen.setdefault(name, key)
+
+    def require_unchanged(self) -> None:
+        """Raise SourceError when a large file was written to while it was read."""
+        for path, stamp in self.stamps.items():
+            if _stamp(path) != stamp:
+                raise _changed(path)
 
 
 def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int]]:
@@ -166,6 +174,8 @@ def gather(
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
         for key, path, size, etag in found:
             check = key in checked
+            if size >= LARGE:
+                batch.stamps[path] = size, _stamp(path)[1]
             if size >= LARGE and not check and _can_stay(path):
                 large.append((key, path, size, etag))
                 continue
@@ -175,7 +185,7 @@ def gather(
                 batch.known += 1
                 continue
             rejected = len(batch.rejects)
-            count = _add(batch, bundle, key, path, None if check else body, check)
+            count = _add(batch, bundle, key, path if body is None else body, check)
             rejected = len(batch.rejects) - rejected
             batch.files.append(SourceFile(key, size, digest, count, rejected))
             bundled.append(key)
@@ -185,17 +195,19 @@ def gather(
     return batch
 
 
-def _add(batch: Batch, bundle: _Bundle, key: str, path: str, body, check: bool) -> int:
-    """Add a file's records to the bundle, and return their number; each is checked when asked for,
-    or when the file can't be read otherwise."""
+def _add(batch: Batch, bundle: _Bundle, key: str, place: str | bytes, check: bool) -> int:
+    """Add the records of a file (its path, or all its bytes) to the bundle; return their number.
+
+    `check`: look at each one; that is also done when the file can't be read otherwise.
+    """
     if not check:
         try:
-            lines = None if body is None else _lines(body)
-            found = records.unchecked(key, path) if lines is None else lines
+            lines = _lines(place) if isinstance(place, bytes) else None
+            found = records.unchecked(key, place) if lines is None else lines
             return bundle.add(found, batch, key)
         except BadRecord:
             pass
-    return bundle.add(records.checked(key, path, batch.kind, batch.rejects), batch, key)
+    return bundle.add(records.checked(key, place, batch.kind, batch.rejects), batch, key)
 
 
 def _from_s3(batch, place, known, checked, settings, in_place) -> list[tuple]:
@@ -280,14 +292,23 @@ def _read(key: str, path: str, size: int) -> bytes:
         finally:
             os.close(handle)
     except OSError as error:
-        raise _unreadable(key, error) from None
+        raise records.unreadable(key, error) from None
     if len(body) != size:
-        raise SourceError(f"{key} changed while it was read; load again. Nothing was loaded.")
+        raise _changed(key)
     return body
 
 
-def _unreadable(key: str, error: OSError) -> SourceError:
-    return SourceError(f"{key} can't be read: {error.strerror}. Nothing was loaded.")
+def _stamp(path: str) -> tuple[int, int]:
+    """Return a file's size and when it was last written to."""
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        raise records.unreadable(path, error) from None
+    return about.st_size, about.st_mtime_ns
+
+
+def _changed(key: str) -> SourceError:
+    return SourceError(f"{key} changed while it was read; load again. Nothing was loaded.")
 
 
 def _digest(key: str, path: str) -> tuple[str, int]:
@@ -300,7 +321,7 @@ def _digest(key: str, path: str) -> tuple[str, int]:
                 lines += chunk.count(b"\n")
                 last = chunk
     except OSError as error:
-        raise _unreadable(key, error) from None
+        raise records.unreadable(key, error) from None
     return digest.hexdigest(), lines + (not last.endswith(b"\n"))
 
 

@@ -169,14 +169,14 @@ class Warehouse:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what is run within, all of it; or, when it fails in any way, none of it."""
-        self._execute("begin")
         try:
+            self._execute("begin")
             yield
+            self._execute("commit")
         except BaseException:
             with suppress(WarehouseError):  # a lost connection rolls back by itself
                 self._execute("rollback")
             raise
-        self._execute("commit")
 
     @staticmethod
     def words(error: Exception) -> str:
@@ -236,6 +236,10 @@ class DuckDB(Warehouse):
             return (connection or self.raw).execute(text, {name: values[name] for name in named})
         except self._error as error:
             raise WarehouseError(self.why_refused(str(error))) from error
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
 
     def _frame(self, statement: str, values: dict):
         return self._execute(statement, values).df()

@@ -240,6 +240,18 @@ def test_a_bucket_that_the_role_cant_read_says_so_and_what_to_do(in_s3, double, 
             in_s3.load()
 
 
+def test_a_large_file_of_a_folder_is_copied_as_it_lies(new_world, tmp_path, song, event):
+    world = new_world(tmp_path, "redshift")
+    world.catalogue(song())
+    world.log(*(event(itemInSession=item) for item in range(3000)))
+    steps = []
+    world.load(steps.append)
+    assert "staging 3,000 events" in steps
+    assert not [step for step in steps if "one by one" in step]
+    assert world.rows("select max(row_count) from load_files") == [(3000,)]
+    world.close()
+
+
 # Its jsonpaths file
 
 

@@ -22,6 +22,7 @@ import duckdb
 import nbformat
 
 from lib import config, load, sample, warehouse
+from lib.records import EVENTS
 
 # What each notebook imports, and so the floor under its time.
 IMPORTS = {
@@ -72,21 +73,23 @@ def _quiet(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def _load(folder: Path, places: dict[str, str]) -> float:
+    """Return the seconds of a load into a new warehouse."""
+    file = folder / f"{time.time_ns()}.duckdb"
+    settings = config.load(environ={}, database=str(file), **places)
+    opened = warehouse.connect(settings, create=True)
+    opened.create_schema()
+    took = seconds(lambda: load.load(opened, settings))
+    opened.close()
+    file.unlink()
+    return took
+
+
 def small_files_against_glob(folder: Path) -> tuple[Side, Side]:
     """A load with 14,000 one-object song files ÷ DuckDB's own `read_json` over the same files."""
     data = folder / "small"
     sample.make(data, songs=14_000)
     places = {"log_data": str(data / "log_data"), "song_data": str(data / "song_data")}
-
-    def whole_load() -> float:
-        file = folder / f"{time.time_ns()}.duckdb"
-        settings = config.load(environ={}, database=str(file), **places)
-        opened = warehouse.connect(settings, create=True)
-        opened.create_schema()
-        took = seconds(lambda: load.load(opened, settings))
-        opened.close()
-        file.unlink()
-        return took
 
     def glob() -> float:
         file = folder / f"{time.time_ns()}.duckdb"
@@ -97,10 +100,30 @@ def small_files_against_glob(folder: Path) -> tuple[Side, Side]:
         file.unlink()
         return took
 
-    return whole_load, glob
+    return lambda: _load(folder, places), glob
+
+
+def load_against_parse(folder: Path) -> tuple[Side, Side]:
+    """A load of 340,000 events, audits and all ÷ DuckDB's own parse of the same bytes."""
+    data = folder / "events"
+    sample.make(data, scale=40)
+    places = {"log_data": str(data / "log_data"), "song_data": str(data / "song_data")}
+    columns = {
+        name: "varchar" if isinstance(s, int) else "double" for name, s in EVENTS.fields.items()
+    }
+    filled = ", ".join(f'count("{name}")' for name in columns)
+    query = f"select {filled} from read_json(?, format = 'newline_delimited', columns = {columns})"
+
+    def parse() -> float:
+        with duckdb.connect() as opened:
+            files = [f"{places['log_data']}/**/*.json"]
+            return seconds(lambda: opened.execute(query, files).fetchall())
+
+    return lambda: _load(folder, places), parse
 
 
 BENCHMARKS = {"run": run_against_imports, "small-files": small_files_against_glob}
+BENCHMARKS["load"] = load_against_parse
 
 
 def measured(name: str, pairs: int) -> dict:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lib import config
+from lib import config, run, warehouse
 from lib.load import BadRecords, LoadError
 from lib.source import ChangedFile
 from lib.warehouse import STAR
@@ -237,3 +237,19 @@ def test_a_full_refresh_takes_new_files_along_and_is_undone_by_a_failed_audit(
     assert world.tables() == before
     world.load(full_refresh=True)
     assert world.dwh.row_counts()["songplays"] == 2
+
+
+def test_the_runner_builds_the_star_anew(tmp_path, write, event, song, capsys):
+    places = ["--log-data", str(tmp_path / "log"), "--song-data", str(tmp_path / "song")]
+    places += ["--database", str(tmp_path / "dwh.duckdb"), "--runs", str(tmp_path / "runs")]
+    write(tmp_path / "log/a.json", [event()])
+    write(tmp_path / "song/a.json", [song()])
+    settings = config.load(environ={}, database=tmp_path / "dwh.duckdb")
+    made = warehouse.connect(settings, create=True)
+    made.create_schema()
+    made.close()
+    assert run.main([*places, "--only", "03", "--full-refresh", "--name", "one"]) == 0
+    assert run.main([*places, "--status"]) == 0
+    assert "songplays 1 rows" in capsys.readouterr().out
+    assert run.main([*places, "--only", "04", "--full-refresh"]) == 2
+    assert "--full-refresh is for 03_load" in capsys.readouterr().err

@@ -71,3 +71,31 @@ days(day) as (
     select cast(day + 1 as date) as day from days where day < (select last_day from bounds)
 )
 {%- endmacro %}
+
+{#- Whether a time's hour lies within those of this load's events. -#}
+{% macro in_hours_of_load(hour) -%}
+{{ hour }} >= (
+        select min({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch
+    )
+    and {{ hour }} <= (
+        select max({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch
+    )
+{%- endmacro %}
+
+{#- The plays that a load may have changed: those of its hours, of its users, of its songs. -#}
+{% macro plays_of_load() -%}
+(
+        select songplay_key, start_time, played_at, user_key, level, song_id, artist_id
+        from songplays
+        where
+            ({{ in_hours_of_load("songplays.start_time") }})
+            or user_key in (
+                select users.user_key
+                from users
+                where users.user_id in (
+                    select user_id from staging_events where batch_id >= :first_batch
+                )
+            )
+            or song_id in (select song_id from staging_songs where batch_id >= :first_batch)
+    )
+{%- endmacro %}

@@ -16,10 +16,20 @@ with plays as (
         {{ trimmed("song") }} as song_title,
         {{ trimmed("artist") }} as artist_name,
         {{ exact_length("length") }} as exact_length,
-        {{ length_key("length") }} as length_key,
-        batch_id
+        {{ length_key("length") }} as length_key
     from staging_events
-    where page = 'NextSong'
+    where page = 'NextSong' and batch_id >= :first_batch
+    union all
+    select
+        concerned_titles.title,
+        concerned_titles.artist_name,
+        {{ exact_length("staging_events.length") }},
+        {{ length_key("staging_events.length") }}
+    from staging_events
+    inner join concerned_titles
+        on {{ trimmed("staging_events.song") }} = concerned_titles.title
+        and {{ trimmed("staging_events.artist") }} = concerned_titles.artist_name
+    where staging_events.page = 'NextSong' and staging_events.batch_id < :first_batch
 ),
 
 candidates as (
@@ -37,10 +47,6 @@ candidates as (
     inner join song_catalogue
         on plays.song_title = song_catalogue.title
         and plays.artist_name = song_catalogue.artist_name
-    left join concerned_titles
-        on plays.song_title = concerned_titles.title
-        and plays.artist_name = concerned_titles.artist_name
-    where plays.batch_id >= :first_batch or concerned_titles.title is not null
 ),
 
 ranked as (

@@ -7,9 +7,7 @@ from songplays
 where songplay_key in (
     select songplay_key
     from songplays
-    where
-        start_time >= (select min({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch)
-        and start_time <= (select max({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch)
+    where {{ in_hours_of_load("start_time") }}
     group by songplay_key
     having count(*) > 1
 );

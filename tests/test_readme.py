@@ -70,3 +70,19 @@ def test_the_findings_are_those_of_the_sample(tmp_path):
         f"**{active['users'].mean():.0f}** users are active on an average day, "
         f"**{active['users'].max()}** at most.",
     ]
+
+
+def test_every_test_that_the_page_on_loads_names_is_there():
+    page = (ROOT / "docs" / "load.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+)::(\w+)…?`", page)
+    assert len(named) > 20
+    for module, start in named:
+        code = (ROOT / "tests" / f"{module}.py").read_text(encoding="utf-8")
+        assert f"\ndef test_{start}" in code, f"{module}::{start}"
+
+
+def test_the_page_on_loads_names_every_audit():
+    page = (ROOT / "docs" / "load.md").read_text(encoding="utf-8")
+    audits = {file.stem for file in (ROOT / "lib" / "sql" / "audit").iterdir()}
+    assert audits == set(load.STAGE_AUDITS + load.STAR_AUDITS)
+    assert all(f"`{audit}`" in page for audit in audits)

@@ -52,7 +52,8 @@ STAR_AUDITS = (
     "every_play_is_there",
     "coverage_reaches_floor",
 )
-SHOWN = 5  # offending rows that a failed audit shows, and bad records that are named
+SHOWN = 5  # offending rows that a failed audit shows
+LISTED = 20  # bad records that a load which they stop lists
 TELLING = 20  # records, from which on a field that none has is taken for a missing one
 TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds, at random
 
@@ -388,7 +389,7 @@ class _Attempt:
         most = self.settings.load.max_rejects
         allowed = float(most[:-1]) / 100 * records if most.endswith("%") else int(most)
         if len(rejects) > allowed:
-            self._fail(BadRecords(_too_many(rejects)))
+            self._fail(BadRecords(_too_many(self.result.rejects_frame())))
         if rejects:
             frame = self.result.rejects_frame()
             self.warehouse.append("load_rejects", frame.assign(batch_id=self.batch_id))
@@ -475,14 +476,16 @@ class _Attempt:
         self.recorded = len(files)
 
 
-def _too_many(rejects: list[Reject]) -> str:
-    """Say which records can't be loaded, and what can be done."""
-    it, more = "that record", ""
-    if len(rejects) > 1:
-        it = f"these {len(rejects):,} records"
-        unnamed = f"\n… and {len(rejects) - SHOWN:,} more" if len(rejects) > SHOWN else ""
-        more = ". The others:\n" + "\n".join(map(str, rejects[1:SHOWN])) + unnamed
-    return (
-        f"{rejects[0]}. Nothing was loaded; mend or take out {it}, or let the load leave out as "
-        f"many ([LOAD] MAX_REJECTS), then load again{more}"
-    ) + ("" if more else ".")
+def _too_many(rejected) -> str:
+    """Say which records can't be loaded, and what can be done. `rejected`: see rejects_frame."""
+    first, count = rejected.iloc[0], len(rejected)
+    it = "that record" if count == 1 else f"these {count:,} records"
+    said = (
+        f"{first['file_key']}, line {first['line']}: {first['reason']}. Nothing was loaded; mend "
+        f"or take out {it}, or let the load leave out as many ([LOAD] MAX_REJECTS), then load again"
+    )
+    if count == 1:
+        return f"{said}."
+    table = rejected[["file_key", "line", "field", "reason"]].head(LISTED).to_string(index=False)
+    more = f"\n… and {count - LISTED:,} more" if count > LISTED else ""
+    return f"{said}:\n{table}{more}"

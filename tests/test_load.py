@@ -3,10 +3,6 @@
 import hashlib
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from datetime import datetime, timedelta
 
@@ -1103,35 +1099,6 @@ def test_nothing_is_visible_before_the_commit(loaded):
     loaded.load(lambda step: seen.append(loaded.tables()))
     assert all(tables == before for tables in seen)
     assert loaded.tables() != before
-
-
-KILLED = """
-import json, os, signal, sys
-from lib import config, load, warehouse
-
-overrides, last = sys.argv[1:]
-settings = config.load(environ={}, **json.loads(overrides))
-
-def progress(step):
-    if step == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-load.load(warehouse.connect(settings), settings, progress)
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="only POSIX can kill a process without a word")
-@pytest.mark.parametrize("step", ["staging 2 events", "rekey songplays", "auditing"])
-def test_a_kill_leaves_everything_as_it_was(loaded, step):
-    before = loaded.tables()
-    loaded.dwh.close()
-    overrides = json.dumps(loaded.overrides, default=str)
-    command = [sys.executable, "-c", KILLED, overrides, step]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    loaded.open()
-    assert loaded.tables() == before
-    loaded.load()
-    assert loaded.dwh.row_counts()["load_files"] == 4
 
 
 # Audits

@@ -30,8 +30,16 @@ IDENTIFIERS = {
     **{"tables": TABLES, "table": "staging_events", "fields": EVENTS.fields, "kind": "events"},
     **{"columns": ["artist", "auth"], "manifest": "s3://bucket/manifest", "role": "arn:aws:iam::1"},
     **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
+    **{"maxerror": 0, "home": "main"},
 }
-VALUES = {"batch_id": 1, "min_coverage": 0.5, "kind": "events", "top": 10, "session_id": 1}
+VALUES = {
+    "batch_id": 1,
+    "first_batch": 1,
+    "min_coverage": 0.5,
+    "kind": "events",
+    "top": 10,
+    "session_id": 1,
+}
 VALUES |= {"loaded_at": datetime(2018, 11, 1)}
 OTHER = """
 import sys, duckdb
@@ -105,7 +113,7 @@ def test_a_file_opened_for_questions_is_not_written_to(dwh, settings):
     dwh().close()
     reader = connect(settings(), read_only=True)
     with pytest.raises(WarehouseError, match="read-only"):
-        reader.run("load/merge_time", batch_id=1)
+        reader.run("load/merge_time", first_batch=1)
     reader.close()
 
 
@@ -189,7 +197,7 @@ def test_the_tables_have_the_columns_of_the_design(dwh):
         "session_id item_in_session song_title artist_name location user_agent",
         "load_files": "file_key kind size_bytes content_hash row_count reject_count batch_id "
         "loaded_at",
-        "load_rejects": "file_key line reason raw_text",
+        "load_rejects": "file_key line field reason raw_text",
     }
 
 

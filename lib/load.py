@@ -294,6 +294,8 @@ class _Attempt:
 
     def _forget(self) -> set[str]:
         """Take out the batches that are loaded anew, and return the keys of their files."""
+        if not self.order.replaced:
+            return set()
         ledger = [row for k in (SONGS, EVENTS) for row in self._ledger(k)]
         for batch_id in self.order.replaced:
             self.warehouse.run("load/forget", batch_id=batch_id)

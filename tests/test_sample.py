@@ -506,7 +506,7 @@ def make_in_queue(folder, answers):
 
 
 def test_two_processes_take_turns_and_only_one_writes(tmp_path):
-    pytest.importorskip("fcntl")
+    pytest.importorskip("fcntl", reason="turns are taken where POSIX locks are")
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     arguments = (tmp_path / "sample", answers)
@@ -571,8 +571,7 @@ def test_one_shard_at_a_time_is_in_memory(tmp_path, monkeypatch):
 
 def test_more_scale_takes_no_more_memory(tmp_path):
     """Peak memory at 32 shards stays within a tenth of that at 4, in processes of their own."""
-    resource = pytest.importorskip("resource")
-    assert resource
+    pytest.importorskip("resource", reason="only POSIX tells a process's peak memory")
     code = (
         "import resource, sys; from lib import sample; sample.SHARD = 100;"
         "sample.make(sys.argv[1], scale=float(sys.argv[2]), songs=10);"

@@ -11,11 +11,13 @@ import gzip
 import io
 import json
 import math
+import mmap
 import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from lib import SourceError
 
@@ -23,10 +25,12 @@ GZIP = b"\x1f\x8b"
 SPACE = re.compile(r"[ \t\r\n]*")
 # Where a record that can't be parsed ends: before a line that neither goes on nor closes it.
 NEXT = re.compile(r"\n(?=[^ \t\r\n}\]])")
-CHUNK = 1 << 20
-LONGEST = 64 << 20  # characters of one record; more is taken for a broken file
+CHUNK = 1 << 16  # small: an error in it costs a look at all lines before
+LONGEST = 16 << 20  # bytes of one record, as many as DuckDB reads
+COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 BOMB = 250  # times that a file of text may unpack to its own size; JSON logs reach some 20
 RAW = 65_535  # bytes of a rejected record that are kept
+FEW = 1000  # rejects; of each one after so many, only so many bytes are kept
 MOST = 100_000  # rejects of one load, as many as COPY's MAXERROR can be
 
 
@@ -46,6 +50,11 @@ class Kind:
     fields: Mapping[str, str | int]
     required: tuple[str, ...]
 
+    @cached_property
+    def whole(self) -> tuple[str, ...]:
+        """The fields that hold whole numbers."""
+        return tuple(name for name, sort in self.fields.items() if sort in RANGES)
+
 
 @dataclass(frozen=True)
 class Reject:
@@ -64,15 +73,19 @@ class Reject:
         return f"{self.file_key}, line {self.line}: {self.reason}"
 
 
+DEEP = "nested too deeply"
+# What a warehouse would take for a number or text: true and false, and NUL.
+DOUBT = re.compile(rb":\s*(?:true|false)|\\u0000")
 NUMBER = "number"
 # The sorts of whole numbers, and from where to where they go.
 WHOLE, SMALL, MOMENT = "whole", "small", "moment"
 RANGES = {
-    WHOLE: (-(2**53), 2**53),  # beyond it JSON readers disagree (RFC 8259, section 6)
+    WHOLE: (1 - 2**53, 2**53 - 1),  # beyond it JSON readers disagree (RFC 8259, section 6)
     SMALL: (-(2**31), 2**31 - 1),
     MOMENT: (0, 5_585_587_199_999),  # the end of 2146, the last year of an integer hour key
 }
-NUMERAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+PLAIN = re.compile(r"-?[0-9]+")
+NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 EVENTS = Kind(
     "events",
     {
@@ -100,9 +113,12 @@ def unchecked(key: str, place: str | bytes) -> Iterator[bytes]:
     Raises BadRecord at the first that is none.
     """
     for line, text, problem in _objects(key, place):
-        if problem := problem or _not_unicode(text):
+        if problem := problem or not_unicode(text):
             raise BadRecord(f"{key}, line {line}: {problem}")
-        yield _on_one_line(text)
+        record = _on_one_line(text)
+        if doubtful(record):
+            raise BadRecord(f"{key}, line {line}: true, false or NUL")
+        yield record
 
 
 def checked(key: str, place: str | bytes, kind: Kind, rejects: list[Reject]) -> Iterator[bytes]:
@@ -111,12 +127,15 @@ def checked(key: str, place: str | bytes, kind: Kind, rejects: list[Reject]) -> 
     Raises SourceError when they are more than a load can keep.
     """
     for line, text, problem in _objects(key, place):
-        problem = _not_unicode(text) or problem  # which explains most else
-        field, reason = ("", problem) if problem else _wrong(text, kind)
+        problem = not_unicode(text) or problem  # which explains most else
+        field, reason, record = "", problem, b""
+        if not problem:
+            field, reason, record = _read(text, kind)
         if not reason:
-            yield _on_one_line(text)
+            yield record
             continue
-        rejects.append(Reject(key, line, field, reason, _kept(text)))
+        most = RAW if len(rejects) < FEW else FEW
+        rejects.append(Reject(key, line, field, reason, _kept(text, most)))
         if len(rejects) > MOST:
             raise SourceError(
                 f"{key}, line {line}: over {MOST:,} records can't be loaded, the first at "
@@ -124,34 +143,52 @@ def checked(key: str, place: str | bytes, kind: Kind, rejects: list[Reject]) -> 
             )
 
 
+def doubtful(content: bytes | mmap.mmap) -> bool:
+    """Tell whether a text of JSON holds what only a look at each record can judge."""
+    return holds_words(content) and bool(DOUBT.search(content))
+
+
+def holds_words(content: bytes | mmap.mmap) -> bool:
+    """Tell whether a text can be doubtful; fast."""
+    found = content.find
+    return found(b"true") >= 0 or found(b"false") >= 0 or found(rb"\u0000") >= 0
+
+
 def _on_one_line(text: str) -> bytes:
     # Strings hold no raw line break, so those left are layout.
     return text.replace("\n", " ").replace("\r", " ").encode()
 
 
-def _kept(text: str) -> str:
-    """Return a bad record's text as a table can hold it."""
+def _kept(text: str, most: int) -> str:
+    """Return the text of a bad record as a table can hold it, at most so many bytes."""
     shown = text.strip().encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
-    return shown[:RAW].decode("utf-8", "ignore")
+    return shown[:most].decode("utf-8", "ignore")
 
 
 def _objects(key: str, place: str | bytes) -> Iterator[tuple[int, str, str]]:
     """Yield each record: its first line's number, its text, and what is wrong with it, or ''."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
-    text, at, line, ended, unpacked = "", 0, 1, False, 0
+    text, at, line, ended, unpacked, lost = "", 0, 1, False, 0, False
     stream, size = _stream(key, place)
     with stream:
         while True:
-            start = SPACE.match(text, at).end()
-            line, at = line + text.count("\n", at, start), start
-            end, problem = _end(decoder, text, at, ended)
-            if end:
-                yield line, text[at:end], problem
-                line, at = line + text.count("\n", at, end), end
-                continue
+            if lost:  # in the midst of a record that is too long
+                found = NEXT.search(text, at)
+                start = found.start() if found else len(text) - text.endswith("\n")
+                line, at = line + text.count("\n", at, start), start
+                lost = not found and not ended
+            if not lost:
+                start = SPACE.match(text, at).end()
+                line, at = line + text.count("\n", at, start), start
+                end, problem = _end(decoder, text, at, ended)
+                if end:
+                    yield line, text[at:end], problem
+                    lost = problem == _too_long() and end == len(text)
+                    line, at = line + text.count("\n", at, end), end
+                    continue
             if ended:
                 return
-            chunk = _next(stream, key)
+            chunk = _next(stream, key, max(CHUNK, len(text) - at))  # a long record is tried seldom
             unpacked += len(chunk)
             if unpacked > max(LONGEST, BOMB * size):
                 raise SourceError(
@@ -174,14 +211,20 @@ def _end(decoder: json.JSONDecoder, text: str, at: int, ended: bool) -> tuple[in
             return end, ""
         problem = f"expected an object, found {text[at:end][:40]!r}"
     except RecursionError:
-        problem = "nested too deeply"
+        problem = DEEP
     except ValueError as error:
         if not ended and _may_go_on(error, len(text) - at, len(text)):
             return 0, ""
         problem = f"not valid JSON ({getattr(error, 'msg', error)})"
     if found := NEXT.search(text, end):
         return found.start(), problem
-    return (len(text), problem) if ended or len(text) - at > LONGEST else (0, "")
+    if len(text) - at > LONGEST:
+        return len(text), _too_long()
+    return (len(text), problem) if ended else (0, "")
+
+
+def _too_long() -> str:
+    return f"longer than {LONGEST:,} bytes"
 
 
 def _refuse(constant: str):
@@ -223,14 +266,14 @@ def _stream(key: str, place: str | bytes) -> tuple[io.TextIOBase, int]:
     return text, size
 
 
-def _next(stream: io.TextIOBase, key: str) -> str:
+def _next(stream: io.TextIOBase, key: str, size: int) -> str:
     try:
-        return stream.read(CHUNK)
+        return stream.read(size)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{key} can't be unpacked: {error}. Nothing was loaded.") from None
 
 
-def _not_unicode(text: str) -> str:
+def not_unicode(text: str) -> str:
     """Say so when a text holds half of a surrogate pair, as which a bad byte was read."""
     try:
         text.encode()
@@ -239,13 +282,25 @@ def _not_unicode(text: str) -> str:
     return ""
 
 
-def _wrong(text: str, kind: Kind) -> tuple[str, str]:
-    """Return the field of a record that can't be read as what it holds, and why; else '', ''."""
+def _read(text: str, kind: Kind) -> tuple[str, str, bytes]:
+    """Return a record on one line; or the field that can't be read as what it holds, and why."""
     try:
         record = json.loads(text, object_pairs_hook=_unique)
+        field, reason = _wrong(record, kind)
+        line = b"" if reason else _spelled_out(text, record, kind)
     except KeyError as error:
-        return error.args[0], f"the key {error.args[0]} stands twice in one object"
-    if _not_unicode(json.dumps(record, ensure_ascii=False)):
+        name = _kept(error.args[0], 64)
+        return name, f"the key {name} stands twice in one object", b""
+    except RecursionError:
+        return "", DEEP, b""
+    if len(line) > LONGEST:
+        return "", _too_long(), b""
+    return field, reason, line
+
+
+def _wrong(record: dict, kind: Kind) -> tuple[str, str]:
+    """Return the field of a record that can't be read as what it holds, and why; else '', ''."""
+    if not_unicode(json.dumps(record, ensure_ascii=False)):
         return "", "half of a surrogate pair, which is no character"
     for name in kind.required:
         if record.get(name) is None:
@@ -255,6 +310,19 @@ def _wrong(text: str, kind: Kind) -> tuple[str, str]:
         if value is not None and (expected := _expected(value, sort)):
             return name, f"{name} must be {expected}, not {str(value)[:60]!r}"
     return "", ""
+
+
+def _spelled_out(text: str, record: dict, kind: Kind) -> bytes:
+    """Return a record on one line, its whole numbers (1e3, "7.0") in digits, as COPY wants them."""
+    other = {}
+    for name in kind.whole:
+        value = record.get(name)
+        if not (value is None or isinstance(value, int) or PLAIN.fullmatch(str(value))):
+            other[name] = int(float(value))
+    if not other:
+        return _on_one_line(text)
+    known = {name: record[name] for name in kind.fields if name in record}
+    return json.dumps(known | other, ensure_ascii=False).encode()
 
 
 def _unique(pairs: list) -> dict:
@@ -268,10 +336,12 @@ def _unique(pairs: list) -> dict:
 def _expected(value, sort: str | int) -> str:
     """Return what a value should have been, or '' when it fits; text can look like anything."""
     if isinstance(sort, int):
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else COMPACT.encode(value)
+        if "\0" in text:
+            return "text without NUL"
         return "" if len(text.encode()) <= sort else f"at most {sort:,} bytes"
     numeral = not isinstance(value, bool) and NUMERAL.fullmatch(str(value))
-    number = float(value) if numeral else math.nan
+    number = float(str(value)) if numeral else math.nan
     if sort == NUMBER:
         return "" if math.isfinite(number) else "a number"
     if not number.is_integer():

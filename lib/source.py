@@ -15,16 +15,19 @@ from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from lib import SourceError, records, s3
 from lib.config import Settings
-from lib.records import CHUNK, GZIP, BadRecord, Kind, Reject
+from lib.records import GZIP, BadRecord, Kind, Reject
 from lib.s3 import ENDINGS
 
 SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
 DECODER = json.JSONDecoder()
+CHUNK = 1 << 20
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
+LONG_NAME = 64  # characters of an unknown field's name that are shown
 LOOKED_AT = 8  # files whose first record is looked at when an engine reads them from S3
 
 
@@ -97,9 +100,9 @@ class Batch:
             found, _ = DECODER.raw_decode(record.decode("utf-8-sig").lstrip())
         except (ValueError, RecursionError):  # who parses it will say so
             return
-        if isinstance(found, dict):
+        if isinstance(found, dict) and not records.not_unicode("".join(found)):
             for name in found:
-                self.seen.setdefault(name, key)
+                self.seen.setdefault(name[:LONG_NAME], key)
 
     def require_unchanged(self) -> None:
         """Raise SourceError when a large file was written to while it was read."""
@@ -142,6 +145,9 @@ def _walk(folder: str) -> Iterator[tuple[str, int]]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                if not entry.name.isprintable() and records.not_unicode(entry.name):
+                    shown = os.fsencode(entry.path)
+                    raise SourceError(f"The name {shown!r} is not UTF-8; rename it.")
                 if entry.name.lower().endswith(ENDINGS) and entry.is_file():
                     yield entry.path, entry.stat().st_size
                 elif entry.is_dir():
@@ -184,30 +190,35 @@ def gather(
             if _is_known(key, digest, known):
                 batch.known += 1
                 continue
-            rejected = len(batch.rejects)
-            count = _add(batch, bundle, key, path if body is None else body, check)
-            rejected = len(batch.rejects) - rejected
-            batch.files.append(SourceFile(key, size, digest, count, rejected))
+            _add(batch, bundle, (key, size, digest), path if body is None else body, check)
+            bundled.append(key)
+        for key, path, size, digest in _add_large(batch, large, known):
+            _add(batch, bundle, (key, size, digest), path, True)
             bundled.append(key)
     if bundle.count:
-        batch.holds[str(bundle.path)] = bundled
-    _add_large(batch, large, known)
+        batch.holds = {str(bundle.path): bundled} | batch.holds
     return batch
 
 
-def _add(batch: Batch, bundle: _Bundle, key: str, place: str | bytes, check: bool) -> int:
-    """Add the records of a file (its path, or all its bytes) to the bundle; return their number.
+def _add(batch: Batch, bundle: _Bundle, file: tuple, place: str | bytes, check: bool) -> None:
+    """Add a file (key, size, hash) to the batch, and its records (at its path, or in all its
+    bytes) to the bundle.
 
     `check`: look at each one; that is also done when the file can't be read otherwise.
     """
-    if not check:
+    key, rejected, count = file[0], len(batch.rejects), None
+    if not check and not (isinstance(place, bytes) and records.doubtful(place)):
         try:
             lines = _lines(place) if isinstance(place, bytes) else None
-            found = records.unchecked(key, place) if lines is None else lines
-            return bundle.add(found, batch, key)
+            count = bundle.add(
+                records.unchecked(key, place) if lines is None else lines, batch, key
+            )
         except BadRecord:
             pass
-    return bundle.add(records.checked(key, place, batch.kind, batch.rejects), batch, key)
+    if count is None:
+        found = records.checked(key, place, batch.kind, batch.rejects)
+        count = bundle.add(found, batch, key)
+    batch.files.append(SourceFile(*file, count, len(batch.rejects) - rejected))
 
 
 def _from_s3(batch, place, known, checked, settings, in_place) -> list[tuple]:
@@ -234,16 +245,29 @@ def _hash(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def _add_large(batch: Batch, large: list[tuple], known: Mapping[str, str]) -> None:
+def _add_large(batch: Batch, large: list[tuple], known: Mapping[str, str]) -> list[tuple]:
+    """Add the files that are parsed where they lie; return those to read record by record."""
+    doubted = []
     with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter free
         digests = pool.map(lambda item: _digest(*item[:2]), large)
-        for (key, path, size, etag), (digest, count) in zip(large, digests, strict=True):
+        for (key, path, size, etag), (digest, count, doubt) in zip(large, digests, strict=True):
             if _is_known(key, etag or digest, known):
                 batch.known += 1
+            elif doubt and _doubtful(path):
+                doubted.append((key, path, size, etag or digest))
             else:
                 batch.files.append(SourceFile(key, size, etag or digest, count))
                 batch.holds[path] = [key]
                 batch.look_at(key, _first_line(path))
+    return doubted
+
+
+def _doubtful(path: str) -> bool:
+    try:
+        with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return records.doubtful(content)
+    except (OSError, ValueError):  # it is changing, as will be found
+        return False
 
 
 def _is_known(path: str, digest: str, known: Mapping[str, str]) -> bool:
@@ -311,18 +335,20 @@ def _changed(key: str) -> SourceError:
     return SourceError(f"{key} changed while it was read; load again. Nothing was loaded.")
 
 
-def _digest(key: str, path: str) -> tuple[str, int]:
-    """Return the SHA-256 of a file's bytes and the number of its lines."""
-    digest, lines, last = hashlib.sha256(), 0, b""
+def _digest(key: str, path: str) -> tuple[str, int, bool]:
+    """Return the SHA-256 of a file's bytes, the number of its lines, and whether to look closer."""
+    digest, lines, last, doubt = hashlib.sha256(), 0, b"", False
     try:
         with open(path, "rb", buffering=0) as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
                 lines += chunk.count(b"\n")
+                seam = last[-8:] + chunk[:8]
+                doubt = doubt or records.holds_words(chunk) or records.holds_words(seam)
                 last = chunk
     except OSError as error:
         raise records.unreadable(key, error) from None
-    return digest.hexdigest(), lines + (not last.endswith(b"\n"))
+    return digest.hexdigest(), lines + (not last.endswith(b"\n")), doubt
 
 
 def _can_stay(path: str) -> bool:
@@ -331,7 +357,7 @@ def _can_stay(path: str) -> bool:
         return False  # the parser would take the name for a pattern, or for its word
     try:
         return isinstance(json.loads(_first_line(path).decode()), dict)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

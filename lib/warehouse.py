@@ -236,6 +236,8 @@ class DuckDB(Warehouse):
             return (connection or self.raw).execute(text, {name: values[name] for name in named})
         except self._error as error:
             raise WarehouseError(self.why_refused(str(error))) from error
+        except UnicodeDecodeError as error:  # DuckDB's message ends amid a character of a value
+            raise WarehouseError(error.object.decode(errors="replace")) from error
         except RuntimeError as error:
             if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
                 raise KeyboardInterrupt from None

@@ -393,4 +393,4 @@ def test_an_open_string_in_a_large_file_is_found_without_reading_all_of_it_over_
     monkeypatch.setattr(records, "LONGEST", 1 << 20)
     monkeypatch.setattr(records, "CHUNK", 1 << 16)
     file = write(tmp_path / "log/a.json", b'{"song": "' + b"x" * (4 << 20))
-    assert bad(EVENTS, file, gathered).startswith(f"{file}, line 1: not valid JSON")
+    assert bad(EVENTS, file, gathered) == f"{file}, line 1: longer than 1,048,576 bytes"

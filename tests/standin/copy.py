@@ -536,7 +536,7 @@ def _at(value: object, path: list[str | int]) -> object:
 
 # --- the values ----------------------------------------------------------------------------------
 
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def _text(value: object) -> str:
@@ -623,7 +623,7 @@ class _Converter:
             at = (bad or 0) + len(text) - len(body)
             shown = f"Value '{text[at : at + 1]}', Pos {at}, Type: {name}"
             raise BadRecord(1207, f"Invalid digit, {shown}", text, at)
-        if not -(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1):
+        if len(body) > bits or not -(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1):
             raise BadRecord(1222, f"Overflow, Value '{text}', Type: {name}", text)
         return text
 

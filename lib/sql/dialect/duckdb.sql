@@ -40,12 +40,12 @@ cast(isodow({{ at }}) as integer)
 case when strlen("{{ name }}") > {{ bytes }} then error('{{ name }} is too long') else "{{ name }}" end
 {%- endmacro %}
 
-{#- A field of `records` as a whole number, exact up to 2^53; else an error. -#}
+{#- A field of `records` as a whole number, exact below 2^53; else an error. -#}
 {% macro whole(field, type="bigint") -%}
 cast(
         case
             when {{ field }} is null then null
-            when {{ field }} = floor({{ field }}) and abs({{ field }}) <= 9007199254740992
+            when {{ field }} = floor({{ field }}) and abs({{ field }}) < 9007199254740992
                 then {{ field }}
             else error('{{ field }} is not a whole number')
         end as {{ type }}

@@ -265,6 +265,7 @@ class _Attempt:
     def run(self) -> None:
         """Stage, merge, record and audit what is new; `result` says what that was."""
         ((self.batch_id,),) = self.warehouse.rows("load/next_batch")
+        self.warehouse.require_model()
         before = self.warehouse.row_counts()
         forgotten = self._forget()
         places = {SONGS: self.settings.song_data, EVENTS: self.settings.log_data}

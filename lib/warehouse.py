@@ -76,6 +76,19 @@ def render(name: str, dialect: str, **identifiers) -> list[str]:
     return [part.strip() for part in text.split(";\n") if part.strip()]
 
 
+@cache
+def _model() -> frozenset[tuple[str, str]]:
+    """Return table and name of each column that a new warehouse has."""
+    import duckdb
+
+    with duckdb.connect() as new:
+        for table in TABLES:
+            for statement in render(f"schema/{table}", DuckDB.dialect):
+                new.execute(statement)
+        (query,) = render("status/columns", DuckDB.dialect)
+        return frozenset(new.execute(query).fetchall())
+
+
 def snake_case(field: str) -> str:
     """Return a JSON field's name as its column's: firstName is first_name."""
     return re.sub(r"([A-Z])", r"_\1", field).lower()
@@ -121,9 +134,24 @@ class Warehouse:
         return self.frame(f"analysis/{name}", **values)
 
     def create_schema(self) -> None:
-        """Create the tables and views that are not there yet."""
+        """Create the tables and views that are not there yet.
+
+        Raises WarehouseError when those that are there are an earlier version's.
+        """
+        self.require_model()
         for table in (*TABLES, *VIEWS):
             self.run(f"schema/{table}")
+
+    def require_model(self) -> None:
+        """Raise WarehouseError when a table lacks a column, as an earlier version made it."""
+        found = set(self.rows("status/columns"))
+        there = {table for table, _ in found}
+        for table, column in sorted(_model() - found):
+            if table in there:
+                raise WarehouseError(
+                    f"The table {table} has no column {column}: an earlier version made it. Remove "
+                    "the warehouse with 05_teardown and load anew; the data files stay."
+                )
 
     @property
     def home(self) -> str:

@@ -141,11 +141,15 @@ def test_copy_reads_exactly_the_listed_files_by_a_manifest_that_makes_each_manda
 
 
 def test_what_a_load_puts_into_the_bucket_is_taken_out_again(in_s3, double, song, event):
+    def lying() -> set[str]:
+        listed = double.aws.client("s3").list_objects_v2(Bucket=in_s3.dwh.bucket)
+        return {item["Key"] for item in listed.get("Contents", [])}
+
     in_s3.catalogue(song())
     in_s3.log(event())
+    before = lying()  # of killed loads, which the bucket's own rule removes after a day
     in_s3.load()
-    listed = double.aws.client("s3").list_objects_v2(Bucket=in_s3.dwh.bucket)
-    assert listed.get("Contents", []) == []
+    assert lying() == before
 
 
 @pytest.mark.parametrize(

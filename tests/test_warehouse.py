@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 import sqlglot
 
-from lib import warehouse
+from lib import UserError, warehouse
 from lib.records import EVENTS
 from lib.warehouse import SQL, TABLES, WarehouseError, connect, render
 
@@ -208,6 +208,15 @@ def test_making_the_tables_again_keeps_what_is_in_them(world, song, event):
     before = world.tables()
     world.dwh.create_schema()
     assert world.tables() == before
+
+
+@pytest.mark.parametrize("do", ["create_schema", "load"])
+def test_tables_of_an_earlier_version_are_told_in_one_sentence(world, song, event, do):
+    world.catalogue(song())
+    world.log(event())
+    world.dwh._execute("alter table load_rejects drop column field")
+    with pytest.raises(UserError, match=r"^The table load_rejects has no column field: .*anew"):
+        world.dwh.create_schema() if do == "create_schema" else world.load()
 
 
 def test_row_counts_name_every_table(dwh):

@@ -1,7 +1,8 @@
 """Measure the run and the load against what they can't do without, in pairs.
 
-`python -m benchmarks [NAME …] [--pairs 5]`. The two sides alternate, so that a machine that slows
-down slows both; the median of the pairs' ratios is the figure, its range the spread.
+`python -m benchmarks [NAME …] [--pairs 5] [--since COMMIT]`. The two sides alternate, so that a
+machine that slows down slows both; the median of the pairs' ratios is the figure, its range the
+spread.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial, update_wrapper
 from pathlib import Path
 
 import duckdb
 import nbformat
 
-from lib import config, load, sample, warehouse
+from lib import ROOT, config, load, sample, warehouse
 from lib.records import EVENTS
 
 # What each notebook imports, and so the floor under its time.
@@ -38,6 +41,20 @@ from traitlets.config import Config
 quiet = Config({"KernelManager": {"transport_encryption": "auto"}})
 for path in sys.argv[1:]:
     papermill.execute_notebook(path, path, progress_bar=False, config=quiet)
+"""
+ONE_LOAD = """
+import os, sys, time
+from lib import ROOT, config, load, warehouse
+data, file = sys.argv[1:]
+places = {"log_data": f"{data}/log_data", "song_data": f"{data}/song_data", "database": file}
+settings = config.load(environ={}, **places)
+opened = warehouse.connect(settings, create=True)
+opened.create_schema()
+began = time.perf_counter()
+load.load(opened, settings)
+print(time.perf_counter() - began)
+opened.close()
+os.remove(file)
 """
 Side = Callable[[], float]
 
@@ -122,6 +139,24 @@ def load_against_parse(folder: Path) -> tuple[Side, Side]:
     return lambda: _load(folder, places), parse
 
 
+def load_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Side]:
+    """A load of 1,020,000 events ÷ the same load by the code of another commit."""
+    data, before = folder / "events", folder / "before"
+    sample.make(data, scale=120)
+    before.mkdir()
+    kept = folder / "before.tar"
+    archive = ["git", "archive", "--output", str(kept), commit, "lib"]
+    subprocess.run(archive, check=True, cwd=ROOT)
+    shutil.unpack_archive(kept, before, filter="data")
+
+    def by(code: Path) -> float:
+        command = [sys.executable, "-c", ONE_LOAD, data, folder / f"{time.time_ns()}.duckdb"]
+        done = subprocess.run(command, check=True, cwd=code, stdout=subprocess.PIPE)
+        return float(done.stdout.splitlines()[-1])  # below DuckDB's progress
+
+    return lambda: by(ROOT), lambda: by(before)
+
+
 BENCHMARKS = {"run": run_against_imports, "small-files": small_files_against_glob}
 BENCHMARKS["load"] = load_against_parse
 
@@ -149,7 +184,11 @@ def main() -> None:
     command = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     command.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     command.add_argument("--pairs", type=int, default=5)
+    command.add_argument("--since", metavar="COMMIT", help="measure the load against that one's")
     arguments = command.parse_args()
+    if arguments.since:
+        since = partial(load_against_an_earlier_version, commit=arguments.since)
+        BENCHMARKS["since"] = update_wrapper(since, load_against_an_earlier_version)
     for name in arguments.names:
         if name not in BENCHMARKS:
             command.error(f"There is no benchmark {name}; {config.suggestion(name, BENCHMARKS)}")
@@ -163,6 +202,9 @@ def main() -> None:
         results.append(result)
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "duckdb": duckdb.__version__}
     kept = Path(__file__).parent / "results.json"
+    ran = {result["benchmark"] for result in results}
+    others = json.loads(kept.read_text())["results"] if kept.exists() else []
+    results += [result for result in others if result["benchmark"] not in ran]
     kept.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
 
 

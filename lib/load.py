@@ -359,9 +359,10 @@ class _Attempt:
         try:
             batch.count(self.warehouse.stage(batch, self.batch_id))
         except CopyError as error:
-            if not error.parts:
+            if not error.bad:
                 raise LoadError(f"{error} Nothing was loaded.") from error
-            raise _Unparsed(batch.files_of(error.parts), str(error)) from error
+            files = set().union(*(batch.files_of(*each) for each in error.bad.items()))
+            raise _Unparsed(files, str(error)) from error
         batch.require_unchanged()
         staged, files = self._staged(batch), {file.key for file in batch.files}
         if staged != batch.records and batch.remote:

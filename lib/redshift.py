@@ -208,7 +208,7 @@ class Redshift(Warehouse):
         except WarehouseError as error:
             self._execute("rollback")  # after an error nothing can be asked in the transaction
             raise self._not_copied(str(error), files) from error
-        if about["maxerror"] and self.rows("copy/bad_files", session_id=self.session_id):
+        if about["maxerror"] and self.rows("copy/bad_lines", session_id=self.session_id):
             raise self._not_copied("load_error", files)
 
     def _not_copied(self, message: str, files: dict) -> CopyError:
@@ -216,15 +216,18 @@ class Redshift(Warehouse):
         found = self.rows("copy/errors", session_id=self.session_id)
         if "load_error" not in message or not found:
             return CopyError(explained_copy(message, self.role))
-        bad = {row[0] for row in found}
-        bad |= {name for (name,) in self.rows("copy/bad_files", session_id=self.session_id)}
+        bad: dict[str, list[range]] = {}
+        for name, line in self.rows("copy/bad_lines", session_id=self.session_id):
+            bad.setdefault(name, []).append(range(line - 1, line))
+        for name, *_ in found:
+            bad.setdefault(name, [])
         file, line, column, kind, code, reason = found[0]
         more = f" ({len(found) - 1} more such records follow)" if len(found) > 1 else ""
         remedy = REMEDIES.get(int(code), "mend or take out that record")
         column = f", column {column} ({kind})" if column else ""
         return CopyError(
             f"{file}, line {line}{column}: {reason}; {remedy}, then load again{more}.",
-            [part for uri, part in files.items() if uri[:FILE_NAME] in bad],
+            {part: bad[uri[:FILE_NAME]] for uri, part in files.items() if uri[:FILE_NAME] in bad},
         )
 
     def _json_paths(self, kind: Kind, scratch: _Scratch) -> str:

@@ -11,10 +11,12 @@ import hashlib
 import json
 import os
 import re
+from bisect import bisect
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -90,9 +92,14 @@ class Batch:
         """The parts to parse."""
         return list(self.holds)
 
-    def files_of(self, parts: Collection[str]) -> set[str]:
-        """Return the keys of the files that some of the parts hold."""
-        return {key for part in parts for key in self.holds[part]}
+    def files_of(self, part: str, lines: Collection[range]) -> set[str]:
+        """Return the keys of the files in a part that some of its lines are of; of none: all."""
+        if not lines or len(self.holds[part]) == 1:
+            return set(self.holds[part])
+        counts = {file.key: file.records for file in self.files}
+        ends = [*accumulate(counts[key] for key in self.holds[part])]
+        files = (slice(bisect(ends, each[0]), bisect(ends, each[-1]) + 1) for each in lines)
+        return {key for some in files for key in self.holds[part][some]}
 
     def look_at(self, key: str, record: bytes) -> None:
         """Note the JSON keys of a file's first record."""

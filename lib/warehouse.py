@@ -7,7 +7,7 @@ Values are bound as `:name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ LEDGER = ("load_files", "load_rejects")
 TABLES = (*STAGING, *STAR, *LEDGER)
 VIEWS = ("song_catalogue",)
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
+PROBES = 200  # parses of pieces of a bundle, to find its bad files
 BOUND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 
@@ -42,11 +43,15 @@ class ConnectionLost(WarehouseError):
 
 
 class CopyError(WarehouseError):
-    """What an engine could not copy, and why. `parts`: those that hold records it can't read."""
+    """What an engine could not copy, and why.
 
-    def __init__(self, message: str, parts: Collection[str] = ()):
+    `bad`: the parts with records that it can't read, and among which of their lines, from 0,
+    these are; none when that isn't known.
+    """
+
+    def __init__(self, message: str, bad: Mapping[str, Collection[range]] | None = None):
         super().__init__(message)
-        self.parts = parts
+        self.bad = bad or {}
 
 
 @cache
@@ -291,8 +296,28 @@ class DuckDB(Warehouse):
         except WarehouseError as error:
             (statement,) = render(name, self.dialect, **fields)
             bad = [part for part in batch.parts if not self._parses(statement, part)]
-            raise CopyError(str(error), bad) from error
+            where = {part: self._bad_lines(statement, batch, part) for part in bad}
+            raise CopyError(str(error), where) from error
         return {}
+
+    def _bad_lines(self, statement: str, batch: Batch, part: str) -> list[range]:
+        """Find the lines of a part of several files that can't be parsed, by halves."""
+        if len(batch.holds[part]) == 1:
+            return []
+        lines, piece = Path(part).read_bytes().split(b"\n"), Path(f"{part}.piece")
+        doubted, bad, tries = [range(len(lines))], [], 0
+        while doubted:
+            span = doubted.pop()
+            if len(span) == 1 or tries > PROBES:
+                bad.append(span)
+                continue
+            middle = (span.start + span.stop) // 2
+            for half in range(span.start, middle), range(middle, span.stop):
+                piece.write_bytes(b"\n".join(lines[half.start : half.stop]))
+                tries += 1
+                if not self._parses(statement, str(piece)):
+                    doubted.append(half)
+        return bad
 
     def _parses(self, statement: str, part: str) -> bool:
         """Try to stage one part by itself, in a transaction of its own that is taken back."""

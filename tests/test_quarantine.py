@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lib import config, run, warehouse
+from lib import config, records, run, warehouse
 from lib.load import BadRecords, LoadError
 from lib.source import ChangedFile
 from lib.warehouse import STAR
@@ -67,6 +67,27 @@ def test_songs_are_left_out_one_by_one(lenient, event, song):
     world.load()
     assert world.rows("select song_id from songs order by 1") == [("S0",), ("S2",)]
     assert world.rows("select line, field from load_rejects") == [(1, "year")]
+
+
+def test_only_the_files_that_fail_to_parse_are_read_record_by_record(
+    lenient, event, song, monkeypatch
+):
+    world, looked_at, checked = lenient(3, s3=False), [], records.checked
+    world.catalogue(song())
+    for number in range(40):
+        bad = {"ts": "soon"} if number in (7, 31) else {}
+        lines = [event(ts=T + 9 * number), event(**{"ts": T + 9 * number + 1} | bad)]
+        world.log(*lines[: 1 + number % 2], file=f"{number:02}.json")
+
+    def noting(key, *rest):
+        looked_at.append(key)
+        return checked(key, *rest)
+
+    monkeypatch.setattr(records, "checked", noting)
+    world.log(b"{oops", file="12.json")
+    world.load()
+    assert sorted(key[-7:] for key in looked_at) == ["07.json", "12.json", "31.json"]
+    assert world.rows("select count(*) from load_rejects") == [(3,)]
 
 
 @pytest.mark.parametrize(

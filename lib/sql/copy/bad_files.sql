@@ -1,4 +1,0 @@
--- The files of which the last COPY could not read some records.
-select distinct trim(file_name) as file_name
-from sys_load_error_detail
-where session_id = :session_id and query_id = pg_last_copy_id()

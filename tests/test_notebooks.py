@@ -3,13 +3,18 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from click.testing import CliRunner
+from papermill import cli
 
 from lib import ROOT, sample
 from lib.run import NOTEBOOKS
@@ -73,64 +78,80 @@ def world(tmp_path_factory) -> dict[str, str]:
         "database": str(folder / "small.duckdb"),
         "log_data": str(folder / "data" / "log_data"),
         "song_data": str(folder / "data" / "song_data"),
-        "out": str(folder / "out"),
+        "out": str(folder),
     }
 
 
-def papermill(name: str, world: dict, *more: str) -> tuple[subprocess.CompletedProcess, list]:
-    """Run one notebook with plain papermill from the repository's root; return its outputs too."""
+@dataclass
+class Executed:
+    """A notebook that papermill has run: its exit code, what it said, and what is shown."""
+
+    code: int
+    said: str
+    outputs: list
+
+    @property
+    def text(self) -> str:
+        """What it prints."""
+        return "".join(output.get("text", "") for output in self.outputs)
+
+    @property
+    def error(self):
+        """The error that it ended with."""
+        (error,) = [one for one in self.outputs if one.output_type == "error"]
+        return error
+
+
+def papermill(name: str, world: dict, *more: str) -> Executed:
+    """Run one notebook with plain papermill from the repository's root."""
     declared = next(c for c in cells(ROOT / "notebooks" / f"{name}.ipynb"))
     executed = Path(world["out"]) / f"{name}.ipynb"
-    executed.parent.mkdir(exist_ok=True)
-    words = [sys.executable, "-m", "papermill", f"notebooks/{name}.ipynb", str(executed)]
+    words = [f"notebooks/{name}.ipynb", str(executed)]
     for parameter, value in world.items():
         if f"{parameter}: " in declared.source:
             words += ["-p", parameter, value]
-    done = subprocess.run([*words, *more], cwd=ROOT, capture_output=True, text=True, check=False)
+    with chdir(ROOT):
+        done = CliRunner().invoke(cli.papermill, [*words, *more])
     outputs = [o for cell in cells(executed) for o in cell.outputs]
-    return done, outputs
+    return Executed(done.exit_code, done.output, outputs)
 
 
-def test_each_runs_alone_under_plain_papermill_and_leaves_the_database_to_the_next(world):
-    for name in NOTEBOOKS:
-        done, _ = papermill(name, world)
-        assert done.returncode == 0, f"{name}: {done.stderr}"
+@pytest.fixture(scope="module")
+def executed(world) -> dict[str, Executed]:
+    """Each of the five notebooks, run alone."""
+    return {name: papermill(name, world) for name in NOTEBOOKS}
+
+
+def test_each_runs_alone_under_plain_papermill_and_leaves_the_database_to_the_next(executed, world):
+    for name, done in executed.items():
+        assert done.code == 0, f"{name}: {done.said}"
     assert Path(world["database"]).exists()
 
 
-def test_finds_lib_whatever_folder_the_kernel_starts_in(world, tmp_path):
-    done, _ = papermill("01_provision", world, "--cwd", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-
-
-def test_help_notebook_is_a_manual_of_the_parameters():
-    words = [sys.executable, "-m", "papermill", "--help-notebook", "notebooks/03_load.ipynb"]
-    shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in ("target", "config", "database", "log_data", "song_data", "out"):
-        assert re.search(rf"{name}: str", shown), shown
-
-
-def test_load_shows_rows_a_capped_table_and_the_audits(world, tmp_path):
-    fresh = world | {"database": str(tmp_path / "fresh.duckdb"), "out": str(tmp_path / "out")}
-    for name in NOTEBOOKS[:2]:
-        papermill(name, fresh)
-    _, outputs = papermill("03_load", fresh)
-    text = "".join(output.get("text", "") for output in outputs)
-    rows = json.loads((tmp_path / "out" / "load.json").read_text())["rows"]
-    assert "audits passed" in text
-    tables = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+def test_load_shows_rows_a_capped_table_and_the_audits(executed, world):
+    load = executed["03_load"]
+    rows = json.loads(Path(world["out"], "load.json").read_text())["rows"]
+    assert "audits passed" in load.text
+    tables = "".join(output.get("data", {}).get("text/html", "") for output in load.outputs)
     assert f"showing 20 of {rows['songplays']:,}" in tables
 
 
-def test_teardown_deletes_only_when_confirmed(world, tmp_path):
+def test_teardown_deletes_only_when_confirmed_and_finds_lib_whatever_folder_it_starts_in(
+    executed, world, tmp_path
+):
+    assert "Nothing was removed" in executed["05_teardown"].text
     own = world | {"database": str(tmp_path / "own.duckdb"), "out": str(tmp_path)}
-    papermill("01_provision", own)
-    _, outputs = papermill("05_teardown", own)
-    assert "Nothing was removed" in "".join(output.get("text", "") for output in outputs)
-    assert Path(own["database"]).exists()
-    papermill("05_teardown", own, "-p", "confirm", "True")
+    shutil.copy(world["database"], own["database"])
+    done = papermill("05_teardown", own, "-p", "confirm", "True", "--cwd", str(tmp_path))
+    assert done.code == 0, done.said
     assert not Path(own["database"]).exists()
     assert Path(own["log_data"]).exists(), "data of one's own is never touched"
+
+
+def test_help_notebook_is_a_manual_of_the_parameters():
+    shown = CliRunner().invoke(cli.papermill, ["--help-notebook", str(FILES[2])]).output
+    for name in ("target", "config", "database", "log_data", "song_data", "out"):
+        assert re.search(rf"{name}: str", shown), shown
 
 
 @pytest.mark.parametrize(
@@ -145,17 +166,15 @@ def test_teardown_deletes_only_when_confirmed(world, tmp_path):
 def test_a_wrong_parameter_gets_one_sentence_and_a_failure(
     world, tmp_path, name, parameter, value, sentence
 ):
-    done, outputs = papermill(name, world | {"out": str(tmp_path)}, "-p", parameter, value)
-    assert done.returncode != 0
-    (error,) = [output for output in outputs if output.output_type == "error"]
-    assert sentence in error.evalue
-    assert len(error.traceback) == 1, "the sentence alone, no stack"
+    done = papermill(name, world | {"out": str(tmp_path)}, "-p", parameter, value)
+    assert done.code != 0
+    assert sentence in done.error.evalue
+    assert len(done.error.traceback) == 1, "the sentence alone, no stack"
 
 
-def test_analysis_of_an_empty_warehouse_says_to_load_first(world, tmp_path):
-    empty = world | {"database": str(tmp_path / "empty.duckdb"), "out": str(tmp_path)}
-    for name in NOTEBOOKS[:2]:
-        papermill(name, empty)
-    done, outputs = papermill("04_analyse", empty)
-    assert done.returncode != 0
-    assert "run 03_load first" in next(o for o in outputs if o.output_type == "error").evalue
+def test_analysis_of_an_empty_warehouse_says_to_load_first(dwh, settings, world, tmp_path):
+    dwh().close()
+    empty = {"database": str(settings().database), "out": str(tmp_path)}
+    done = papermill("04_analyse", world | empty)
+    assert done.code != 0
+    assert "run 03_load first" in done.error.evalue

@@ -27,9 +27,8 @@ def data(tmp_path_factory) -> Path:
 
 
 def places(data: Path, folder: Path) -> list[str]:
-    """Options that keep a run within `folder`, on a copy of the data."""
-    own = shutil.copytree(data, folder / "data")
-    places = {"--log-data": own / "log_data", "--song-data": own / "song_data"}
+    """Options that keep a run within `folder`."""
+    places = {"--log-data": data / "log_data", "--song-data": data / "song_data"}
     places |= {"--database": folder / "small.duckdb", "--runs": folder / "runs"}
     return [str(word) for pair in places.items() for word in pair]
 
@@ -41,18 +40,25 @@ def options(data, tmp_path) -> list[str]:
 
 @dataclass
 class Complete:
-    """A run that came to its end: where, with which options, and what it said."""
+    """A run that came to its end: where, what it said, and the rows of each table."""
 
     folder: Path
-    options: list[str]
     done: subprocess.CompletedProcess
+    rows: dict[str, int]
 
 
 @pytest.fixture(scope="module")
 def complete(data, tmp_path_factory) -> Complete:
     folder = tmp_path_factory.mktemp("complete")
-    options = places(data, folder)
-    return Complete(folder, options, runner(*options, "--name", "first"))
+    done = runner(*places(data, folder), "--name", "first")
+    return Complete(folder, done, rows(folder))
+
+
+@pytest.fixture
+def loaded(complete, options, tmp_path) -> list[str]:
+    """Options for a run on a copy of the warehouse that a complete run has left."""
+    shutil.copy(complete.folder / "small.duckdb", tmp_path)
+    return options
 
 
 def rows(folder) -> dict[str, int]:
@@ -74,7 +80,7 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
     journal = json.loads((folder / "journal.json").read_text())
     assert [entry["status"] for entry in journal["notebooks"]] == ["completed"] * 5
     assert journal["status"] == "completed"
-    for table, count in rows(complete.folder).items():
+    for table, count in complete.rows.items():
         assert f"{table:<16}{count:>14,} rows" in done.stdout
     assert "coverage" in done.stdout
     assert f"report: {folder.parent / 'latest' / 'report.html'}" in done.stdout
@@ -89,18 +95,16 @@ def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_off
             assert "import" not in page.inner_text("body"), "code is left out"
 
 
-def test_a_second_run_changes_nothing(complete):
-    before = rows(complete.folder)
-    done = runner(*complete.options, "--name", "second")
-    assert done.returncode == 0
-    assert rows(complete.folder) == before
-    assert os.readlink(complete.folder / "runs" / "latest") == "second"
+@pytest.fixture
+def bad(data):
+    file = data / "log_data" / "bad.json"
+    file.write_text('{"ts": "yesterday"}\n')
+    yield file
+    file.unlink(missing_ok=True)
 
 
-def test_a_failed_run_says_where_and_goes_on_from_there(options, tmp_path):
-    bad = tmp_path / "data" / "log_data" / "bad.json"
-    bad.write_text('{"ts": "yesterday"}\n')
-    done = runner(*options)
+def test_a_failed_run_says_where_and_goes_on_from_there(complete, loaded, bad, tmp_path):
+    done = runner(*loaded)
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()
     assert said[0] == "03_load failed at “Load”:"
@@ -109,24 +113,27 @@ def test_a_failed_run_says_where_and_goes_on_from_there(options, tmp_path):
     journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
     states = [entry["status"] for entry in journal["notebooks"]]
     assert states == ["completed", "completed", "failed", "pending", "pending"]
-    assert rows(tmp_path)["staging_events"] == 0
-    bad.unlink()
-    done = runner(*options, "--from", "03")
+    assert rows(tmp_path) == complete.rows
+    another = next(bad.parent.rglob("2018-11-*.json")).read_text().splitlines()[0]
+    bad.write_text(json.dumps(json.loads(another) | {"sessionId": 9999}))
+    done = runner(*loaded, "--from", "03", "--name", "mended")
     assert (done.returncode, done.stderr) == (0, "")
-    assert rows(tmp_path)["songplays"] > 0
-    ran = {path.name for path in (tmp_path / "runs" / "latest").glob("*.ipynb")}
+    assert rows(tmp_path)["staging_events"] == complete.rows["staging_events"] + 1
+    assert os.readlink(tmp_path / "runs" / "latest") == "mended"
+    ran = {path.name for path in (tmp_path / "runs" / "mended").glob("*.ipynb")}
     assert ran == {"03_load.ipynb", "04_analyse.ipynb", "05_teardown.ipynb"}
 
 
-def test_teardown_removes_the_warehouse_and_never_the_data(options, tmp_path):
-    for words in (
-        ["--only", "01", "--name", "provision"],
-        ["--only", "05", "--teardown", "--name", "teardown"],
-    ):
-        done = runner(*options, *words)
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / "small.duckdb").exists() == (words[1] == "01")
-    assert (tmp_path / "data" / "log_data").exists()
+def test_a_second_load_changes_nothing(complete, loaded, tmp_path):
+    assert run.main([*loaded, "--only", "03"]) == 0
+    assert rows(tmp_path) == complete.rows
+
+
+def test_teardown_removes_the_warehouse_and_never_the_data(data, loaded, tmp_path):
+    assert (tmp_path / "small.duckdb").exists()
+    assert run.main([*loaded, "--only", "05", "--teardown"]) == 0
+    assert not (tmp_path / "small.duckdb").exists()
+    assert (data / "log_data").exists()
 
 
 @pytest.mark.parametrize(

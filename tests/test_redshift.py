@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import ROOT, SourceError, s3, sample, warehouse
+from lib import ROOT, SourceError, run, sample, warehouse
 from lib.aws import AwsError
 from lib.load import BadRecords, LoadError
 from lib.records import EVENTS
@@ -60,17 +60,6 @@ def put(double, folder: Path, prefix: str) -> dict[str, str]:
     }
 
 
-def fetched(settings, folder: Path) -> None:
-    """Put into the cache what a load would fetch into it."""
-    client = s3.reader(settings)
-    for name in ("log_data", "song_data"):
-        place = getattr(settings, name)
-        for item in s3.listing(client, place):
-            path = s3.cached(s3.CACHE, item)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes((folder / name / item.uri.removeprefix(f"{place}/")).read_bytes())
-
-
 def test_every_table_and_analysis_of_the_sample_is_equal_on_both_engines(both, double, tmp_path):
     sample.make(tmp_path / "sample", scale=0.3, songs=400)
     one, other = both(**put(double, tmp_path / "sample", "sample"))
@@ -78,20 +67,6 @@ def test_every_table_and_analysis_of_the_sample_is_equal_on_both_engines(both, d
     assert said[0] == said[1]
     assert differences(one.dwh, other.dwh) == []
     assert one.dwh.coverage()[0] > 1000
-
-
-def test_every_table_and_analysis_of_the_real_data_is_equal_on_both_engines(
-    both, double, real_data, monkeypatch
-):
-    from tests.standin.copy import MotoS3
-
-    monkeypatch.setattr(double.redshift, "s3", MotoS3)  # 7,493 files by HTTP take a minute
-    one, other = both(**put(double, real_data, "real"))
-    fetched(one.settings, real_data)
-    said = [str(world.load()) for world in (one, other)]
-    assert said[0] == said[1]
-    assert differences(one.dwh, other.dwh) == []
-    assert other.dwh.coverage() == (4_223, 104)
 
 
 def test_loads_in_parts_with_late_events_are_equal_on_both_engines(both, song, event):
@@ -443,37 +418,34 @@ def nothing_is_left(double, name: str) -> bool:
     return named == ["sparkify-dwh"] and f"{name}-copy" not in roles
 
 
-def test_all_five_notebooks_run_by_the_runner_leave_nothing_and_hold_no_secret(
-    double, own_cluster, tmp_path
+def test_a_run_shows_the_price_and_does_nothing_until_it_is_confirmed(
+    double, own_cluster, tmp_path, capsys
 ):
-    words = ["--target", "redshift", *own_cluster("runner")]
-    asked = runner(*words)
-    assert asked.returncode == 2, "the price is shown, and nothing happens"
-    assert "$0.54 an hour" in asked.stdout
-    assert "--yes" in asked.stderr
+    before = len(double.aws.calls)
+    assert run.main(["--target", "redshift", *own_cluster("unconfirmed")]) == 2
+    said = capsys.readouterr()
+    assert "$0.54 an hour" in said.out
+    assert "--yes" in said.err
     assert not (tmp_path / "runs").exists()
-    done = runner(*words, "--yes")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert nothing_is_left(double, "runner")
-    folder = tmp_path / "runs" / "latest"
-    written = [file.read_bytes() for file in folder.rglob("*") if file.is_file()]
-    written.append(f"{asked.stdout}{asked.stderr}{done.stdout}{done.stderr}".encode())
-    assert len(written) > 20
-    for secret in double.aws.secrets:
-        assert not [text for text in written if secret.encode() in text]
+    assert [call for call in double.aws.calls[before:] if is_write(call)] == []
 
 
-def test_the_live_test_compares_both_engines_and_removes_everything(
-    double, own_cluster, monkeypatch, capsys
+def test_the_live_test_runs_all_five_notebooks_compares_both_engines_and_leaves_nothing(
+    double, own_cluster, tmp_path, monkeypatch, capsys
 ):
     asked = []
     monkeypatch.setattr("builtins.input", lambda words: asked.append(words) or "yes")
     assert live.main(own_cluster("live")) == 0
-    said = capsys.readouterr().out
+    said = capsys.readouterr()
+    assert said.err == ""
     assert asked == ["Type yes to go on: "]
-    assert said.index("$0.54 an hour") < said.index("01_provision")
-    assert "Every table and every analysis is equal on both engines." in said
+    assert said.out.index("$0.54 an hour") < said.out.index("01_provision")
+    assert "Every table and every analysis is equal on both engines." in said.out
     assert nothing_is_left(double, "live")
+    written = [file.read_bytes() for file in (tmp_path / "runs").rglob("*") if file.is_file()]
+    assert len(written) > 20
+    for secret in double.aws.secrets:
+        assert not [text for text in [*written, said.out.encode()] if secret.encode() in text]
 
 
 def test_the_live_test_does_nothing_without_your_word(double, own_cluster, monkeypatch):

@@ -75,6 +75,7 @@ class Redshift(Warehouse):
                 database=self.settings.db.name,
                 user=user,
                 password=password,
+                application_name="sparkify-dwh",  # else the driver searches the stack for one
                 sslmode="verify-full",  # without the word a wrong host name is only warned of
                 max_prepared_statements=0,  # a statement is planned anew when its tables are
             )

@@ -6,6 +6,8 @@ Words in strings, quoted identifiers and comments are never taken for keywords.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _TOKEN = re.compile(
@@ -71,7 +73,8 @@ class Token(NamedTuple):
         return self.text.lower() if self.kind == "word" else self.text
 
 
-def tokenize(sql: str) -> list[Token]:
+@lru_cache  # a load says the same statements again and again, and each is asked about five times
+def tokenize(sql: str) -> tuple[Token, ...]:
     """Return every piece of a statement, in order: joined, they are the statement."""
     tokens, at = [], 0
     while at < len(sql):
@@ -83,7 +86,7 @@ def tokenize(sql: str) -> list[Token]:
             kind, end = "space", _end_of_comment(sql, end)
         tokens.append(Token(kind, sql[at:end]))
         at = end
-    return tokens
+    return tuple(tokens)
 
 
 def _end_of_comment(sql: str, at: int) -> int:
@@ -96,7 +99,7 @@ def _end_of_comment(sql: str, at: int) -> int:
     return len(sql)
 
 
-def significant(tokens: list[Token]) -> list[Token]:
+def significant(tokens: Sequence[Token]) -> list[Token]:
     """Return the tokens without space, comments and a closing semicolon."""
     found = [token for token in tokens if token.kind != "space"]
     while found and found[-1].text == ";":
@@ -104,6 +107,7 @@ def significant(tokens: list[Token]) -> list[Token]:
     return found
 
 
+@lru_cache
 def rewrite(sql: str) -> str:
     """Return a statement of Redshift as PostgreSQL takes it; SqlError if Redshift would not."""
     tokens = [_folded(token) for token in tokenize(sql)]

@@ -29,7 +29,8 @@ from lib.warehouse import (
 )
 
 SERIALIZABLE = "1023"  # in the text of a conflict; its SQLSTATE is that of any internal error
-DATE, WHOLE_NUMBERS = 1082, {20: "int64", 21: "int16", 23: "int32"}  # by type's number
+DATE, DOUBLE = 1082, 701  # the types' numbers
+NEVER_NULL = {16: "bool", 20: "int64", 21: "int16", 23: "int32"}
 TIMEOUT = 20  # seconds to wait for a connection
 FILE_NAME = 256  # characters of a file's name that the system views keep
 MAXERROR = 100_000  # records that a COPY may pass over, the most that Redshift lets it
@@ -142,8 +143,10 @@ class Redshift(Warehouse):
         for name, kind, *_ in cursor.description:
             if kind == DATE:
                 frame[name] = pd.to_datetime(frame[name]).astype("datetime64[us]")
-            elif kind in WHOLE_NUMBERS and not frame[name].isna().any():
-                frame[name] = frame[name].astype(WHOLE_NUMBERS[kind])
+            elif kind == DOUBLE:
+                frame[name] = frame[name].astype("float64")
+            elif kind in NEVER_NULL and not frame[name].isna().any():
+                frame[name] = frame[name].astype(NEVER_NULL[kind])
         return frame
 
     home = "public"

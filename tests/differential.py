@@ -32,8 +32,7 @@ def differences(one: Warehouse, other: Warehouse) -> list[str]:
         frames = [frame.drop(columns=OF_ITS_OWN & set(frame.columns)) for frame in frames]
         found += compared(f"table {name}", *(sorted(rows(frame), key=repr) for frame in frames))
     for name in ANALYSES:
-        values = {"top": 1000} if name.startswith("top_") else {}
-        frames = [w.analysis(name, **values) for w in (one, other)]
+        frames = [w.analysis(name, top=1000, least=2) for w in (one, other)]
         found += compared(f"analysis {name}", *(rows(frame) for frame in frames))
         types = [list(map(str, frame.dtypes)) for frame in frames]
         found += compared(f"column types of {name}", *types)

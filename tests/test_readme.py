@@ -57,7 +57,7 @@ def test_the_findings_are_those_of_the_sample(tmp_path):
     hours, active = opened.analysis("plays_by_hour"), opened.analysis("active_users")
     changes, levels = opened.analysis("level_changes"), opened.analysis("level_by_day")
     opened.close()
-    weekday, hour, most = hours.loc[hours["plays"].idxmax()]
+    weekday, hour, most = hours.loc[hours["plays"].idxmax(), ["weekday", "hour", "plays"]].astype(int)
     paid = levels.loc[levels["level"] == "paid", "plays"].sum() / made["plays"]
     assert re.findall(r"^- (.*)", README.split("## Two commands")[0], re.MULTILINE) == [
         f"**{loaded.coverage:.1%}** of {made['plays']:,} plays match a song in the catalogue; "
@@ -67,8 +67,8 @@ def test_the_findings_are_those_of_the_sample(tmp_path):
         f"**{paid:.1%}** of the plays were made while paid.",
         f"**{changes['upgrades'].sum()}** upgrades to paid stand against "
         f"**{changes['downgrades'].sum()}** downgrades to free in {len(changes)} days.",
-        f"**{active['users'].mean():.0f}** users are active on an average day, "
-        f"**{active['users'].max()}** at most.",
+        f"**{active['daily'].mean():.0f}** users are active on an average day, "
+        f"**{active['daily'].max()}** at most.",
     ]
 
 

@@ -38,6 +38,7 @@ VALUES = {
     "min_coverage": 0.5,
     "kind": "events",
     "top": 10,
+    "least": 5,
     "session_id": 1,
 }
 VALUES |= {"loaded_at": datetime(2018, 11, 1)}

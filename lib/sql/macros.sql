@@ -55,21 +55,78 @@ select cast({{ first }} as integer) as number
     {%- for number in range(first + 1, last + 1) %} union all select {{ number }}{% endfor %}
 {%- endmacro %}
 
-{#- The recursive CTE `days`, one row for each day from the first to the last event (UTC), so that
-    a day without plays is a zero and not a gap. -#}
+{#- The Monday (UTC) of the week of a day or of a moment. -#}
+{% macro week_of(at) -%}
+cast(date_trunc('week', cast({{ at }} as timestamp)) as date)
+{%- endmacro %}
+
+{#- Recursive CTEs that say what the data covers: the hours from that of the first event to that
+    of the last (UTC). `days` has a row for each of its days, so that a day without plays is a zero
+    and not a gap; a day is `partial` when not all of its 24 hours are covered. -#}
 {% macro days() -%}
 bounds as (
     select
+        min(start_time) as first_event,
+        max(start_time) as last_event,
         cast(min(start_time) as date) as first_day,
-        cast(max(start_time) as date) as last_day
+        cast(max(start_time) as date) as last_day,
+        cast(min(start_time) + interval '23 hours' as date) as first_whole_day,
+        cast(max(start_time) - interval '23 hours' as date) as last_whole_day
     from staging_events
 ),
 
-days(day) as (
+dates(day) as (
     select first_day as day from bounds where first_day is not null
     union all
-    select cast(day + 1 as date) as day from days where day < (select last_day from bounds)
+    select cast(day + 1 as date) as day from dates where day < (select last_day from bounds)
+),
+
+days as (
+    select
+        dates.day,
+        dates.day < bounds.first_whole_day or dates.day > bounds.last_whole_day as partial
+    from dates
+    cross join bounds
 )
+{%- endmacro %}
+
+{#- The same and `weeks`, by their Mondays; a week is `complete` when it has seven whole days. -#}
+{% macro weeks() -%}
+{{ days() }},
+
+weeks as (
+    select
+        {{ week_of("day") }} as week,
+        sum(case when partial then 0 else 1 end) = 7 as complete
+    from days
+    group by {{ week_of("day") }}
+)
+{%- endmacro %}
+
+{#- A share as a double, NULL of nothing. -#}
+{% macro ratio(part, whole) -%}
+cast({{ part }} as double precision) / nullif({{ whole }}, 0)
+{%- endmacro %}
+
+{#- Quartile `k` of a whole number in the group, by its `position` (from 1) among `n`: Hyndman and
+    Fan's type 7, as in pandas and percentile_cont, but summed from integers and so exact. -#}
+{% macro quartile(k, number, position, n) -%}
+cast(
+            sum(
+                {{ number }}
+                * greatest(0, 4 - abs(4 * ({{ position }} - 1) - {{ k }} * ({{ n }} - 1)))
+            ) as double precision
+        ) / 4
+{%- endmacro %}
+
+{#- An end of Wilson's 95% interval of `hits` among `trials`, `sign` - for the lower and + for the
+    upper: E. B. Wilson, JASA 22 (1927), with hits and trials in place of their share. -#}
+{% macro wilson(sign, hits, trials) -%}
+{% set hits, trials = "cast(" ~ hits ~ " as double precision)", "nullif(" ~ trials ~ ", 0)" -%}
+{% set z = "cast(1.959963984540054 as double precision)" -%}
+({{ hits }} + {{ z }} * {{ z }} / 2 {{ sign }} {{ z }} * sqrt(
+            {{ hits }} * ({{ trials }} - {{ hits }}) / {{ trials }} + {{ z }} * {{ z }} / 4
+        )) / ({{ trials }} + {{ z }} * {{ z }})
 {%- endmacro %}
 
 {#- Whether a time's hour lies within those of this load's events. -#}

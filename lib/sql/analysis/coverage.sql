@@ -4,8 +4,9 @@ with recursive {{ days() }}
 select
     days.day,
     count(songplays.songplay_key) as plays,
-    count(songplays.song_id) as matched
+    count(songplays.song_id) as matched,
+    days.partial
 from days
 left join songplays on days.day = cast(songplays.played_at as date)
-group by days.day
+group by days.day, days.partial
 order by days.day

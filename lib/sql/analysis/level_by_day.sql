@@ -3,18 +3,30 @@ with recursive {{ days() }},
 
 levels as (
     select distinct level from users
+),
+
+counted as (
+    select
+        days.day,
+        levels.level,
+        days.partial,
+        count(songplays.songplay_key) as plays,
+        count(distinct users.user_id) as listeners
+    from days
+    cross join levels
+    left join songplays
+        on days.day = cast(songplays.played_at as date)
+        and levels.level = songplays.level
+    left join users on songplays.user_key = users.user_key
+    group by days.day, levels.level, days.partial
 )
 
 select
-    days.day,
-    levels.level,
-    count(songplays.songplay_key) as plays,
-    count(distinct users.user_id) as listeners
-from days
-cross join levels
-left join songplays
-    on days.day = cast(songplays.played_at as date)
-    and levels.level = songplays.level
-left join users on songplays.user_key = users.user_key
-group by days.day, levels.level
-order by days.day, levels.level
+    day,
+    level,
+    plays,
+    listeners,
+    {{ ratio("plays", "listeners") }} as plays_per_listener,
+    partial
+from counted
+order by day, level

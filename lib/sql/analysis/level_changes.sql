@@ -12,8 +12,9 @@ changes as (
 select
     days.day,
     count(case when level_before = 'free' and level = 'paid' then 1 end) as upgrades,
-    count(case when level_before = 'paid' and level = 'free' then 1 end) as downgrades
+    count(case when level_before = 'paid' and level = 'free' then 1 end) as downgrades,
+    days.partial
 from days
 left join changes on days.day = changes.day
-group by days.day
+group by days.day, days.partial
 order by days.day

@@ -1,10 +1,25 @@
 -- All plays by weekday (1 for Monday) and hour of the day, UTC; a cell without plays is a zero.
-with hours as (
+-- `days`: how often the data covers that hour of that weekday; the first and last day count with
+-- the hours that they have. Of none, `plays_per_day` is NULL.
+with recursive {{ days() }},
+
+hours as (
     {{ numbers(0, 23) }}
 ),
 
 weekdays as (
     {{ numbers(1, 7) }}
+),
+
+covered as (
+    select {{ engine.weekday("days.day") }} as weekday, hours.number as hour, count(*) as days
+    from days
+    cross join hours
+    cross join bounds
+    where
+        (days.day > bounds.first_day or hours.number >= extract(hour from bounds.first_event))
+        and (days.day < bounds.last_day or hours.number <= extract(hour from bounds.last_event))
+    group by {{ engine.weekday("days.day") }}, hours.number
 ),
 
 plays as (
@@ -17,9 +32,14 @@ plays as (
 select
     weekdays.number as weekday,
     hours.number as hour,
-    coalesce(plays.plays, 0) as plays
+    coalesce(plays.plays, 0) as plays,
+    coalesce(covered.days, 0) as days,
+    {{ ratio("coalesce(plays.plays, 0)", "covered.days") }} as plays_per_day
 from weekdays
 cross join hours
+left join covered
+    on weekdays.number = covered.weekday
+    and hours.number = covered.hour
 left join plays
     on weekdays.number = plays.weekday
     and hours.number = plays.hour

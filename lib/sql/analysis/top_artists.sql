@@ -1,8 +1,25 @@
--- The most played artists over all plays, matched or not.
-select songplays.artist_name, count(*) as plays, count(distinct users.user_id) as listeners
-from songplays
-left join users on songplays.user_key = users.user_key
-where songplays.artist_name is not null
-group by songplays.artist_name
-order by plays desc, songplays.artist_name
+-- The most played artists over all plays, matched or not, of those with at least :least listeners.
+-- `left_out`: how many artists have fewer.
+with artists_played as (
+    select
+        songplays.artist_name,
+        count(*) as plays,
+        count(distinct users.user_id) as listeners,
+        count(songplays.artist_id) as matched
+    from songplays
+    left join users on songplays.user_key = users.user_key
+    where songplays.artist_name is not null
+    group by songplays.artist_name
+)
+
+select
+    artist_name,
+    plays,
+    listeners,
+    matched,
+    {{ ratio("matched", "plays") }} as matched_share,
+    (select count(*) from artists_played where listeners < :least) as left_out
+from artists_played
+where listeners >= :least
+order by plays desc, artist_name
 limit :top

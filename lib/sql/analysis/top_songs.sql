@@ -1,7 +1,27 @@
--- The most played songs over all plays, matched or not.
-select song_title, artist_name, count(*) as plays
-from songplays
-where song_title is not null
-group by song_title, artist_name
+-- The most played songs over all plays, matched or not, of those with at least :least listeners.
+-- `left_out`: how many songs have fewer.
+with songs as (
+    select
+        songplays.song_title,
+        songplays.artist_name,
+        count(*) as plays,
+        count(distinct users.user_id) as listeners,
+        count(songplays.song_id) as matched
+    from songplays
+    left join users on songplays.user_key = users.user_key
+    where songplays.song_title is not null
+    group by songplays.song_title, songplays.artist_name
+)
+
+select
+    song_title,
+    artist_name,
+    plays,
+    listeners,
+    matched,
+    {{ ratio("matched", "plays") }} as matched_share,
+    (select count(*) from songs where listeners < :least) as left_out
+from songs
+where listeners >= :least
 order by plays desc, song_title, artist_name
 limit :top

@@ -70,6 +70,11 @@ epoch_ms({{ whole("ts") }})
 {{ whole("ts") }}
 {%- endmacro %}
 
+{#- The milliseconds from one timestamp to another. -#}
+{% macro milliseconds(since, until) -%}
+date_diff('millisecond', {{ since }}, {{ until }})
+{%- endmacro %}
+
 {#- The parts as text, one after the other, each followed by `end`; NULL as ''. -#}
 {% macro concatenation(parts, end) -%}
 concat(

@@ -32,7 +32,12 @@ start_time
 
 {#- The same as milliseconds since 1970. -#}
 {% macro event_ms() -%}
-datediff(millisecond, cast('1970-01-01' as timestamp), start_time)
+{{ milliseconds("cast('1970-01-01' as timestamp)", "start_time") }}
+{%- endmacro %}
+
+{#- The milliseconds from one timestamp to another. -#}
+{% macro milliseconds(since, until) -%}
+datediff(millisecond, {{ since }}, {{ until }})
 {%- endmacro %}
 
 {#- The parts as text, one after the other, each followed by `end`; NULL as ''. -#}

@@ -1,0 +1,10 @@
+-- Plays and all events by user agent and user ('' when logged out): what `lib.agents` counts by
+-- platform or browser.
+select
+    user_agent,
+    user_id,
+    count(case when page = 'NextSong' then 1 end) as plays,
+    count(*) as events
+from staging_events
+group by user_agent, user_id
+order by user_agent, user_id

@@ -1,0 +1,58 @@
+-- Listeners and all plays by US state of the listener's location, such as New York-Newark-Jersey
+-- City, NY-NJ-PA: the first of its states; 'unknown' where it names none. States of fewer than
+-- :least listeners are one row, `states` of them.
+with located as (
+    select
+        songplays.songplay_key,
+        users.user_id,
+        split_part(split_part(songplays.location, ', ', 2), '-', 1) as state
+    from songplays
+    left join users on songplays.user_key = users.user_key
+),
+
+named as (
+    select
+        songplay_key,
+        user_id,
+        case
+            when state in (
+                'AL', 'AK', 'AZ', 'AR', 'CA', 'CO', 'CT', 'DE', 'DC', 'FL', 'GA', 'HI', 'ID', 'IL',
+                'IN', 'IA', 'KS', 'KY', 'LA', 'ME', 'MD', 'MA', 'MI', 'MN', 'MS', 'MO', 'MT', 'NE',
+                'NV', 'NH', 'NJ', 'NM', 'NY', 'NC', 'ND', 'OH', 'OK', 'OR', 'PA', 'PR', 'RI', 'SC',
+                'SD', 'TN', 'TX', 'UT', 'VT', 'VA', 'WA', 'WV', 'WI', 'WY'
+            ) then state
+            else 'unknown'
+        end as state
+    from located
+),
+
+states as (
+    select state, count(distinct user_id) as users
+    from named
+    group by state
+),
+
+shown as (
+    select
+        state,
+        case
+            when users >= :least or state = 'unknown' then state
+            else 'others, under ' || cast(:least as varchar(20)) || ' users each'
+        end as label
+    from states
+),
+
+counted as (
+    select
+        shown.label,
+        count(distinct named.state) as states,
+        count(distinct named.user_id) as users,
+        count(*) as plays
+    from named
+    inner join shown on named.state = shown.state
+    group by shown.label
+)
+
+select label as state, users, plays, {{ ratio("plays", "users") }} as plays_per_user, states
+from counted
+order by users desc, label

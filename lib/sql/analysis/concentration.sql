@@ -1,0 +1,50 @@
+-- How unequally plays are spread over listeners: the Lorenz curve, those who played least first,
+-- in at most 101 points from (0, 0) to (1, 1), and the Gini coefficient, the same in every row:
+-- sum((2 * place - 1) * plays) / (listeners * plays) - 1, with places from 1 upwards.
+with listeners as (
+    select users.user_id, count(*) as plays
+    from songplays
+    inner join users on songplays.user_key = users.user_key
+    group by users.user_id
+),
+
+ranked as (
+    select
+        row_number() over (order by plays, user_id) as place,
+        sum(plays) over (
+            order by plays, user_id rows between unbounded preceding and current row
+        ) as plays_so_far,
+        plays
+    from listeners
+),
+
+totals as (
+    select
+        count(*) as listeners,
+        cast(sum(plays) as bigint) as plays,
+        cast(count(*) * sum(plays) as bigint) as possible,
+        cast(sum((2 * place - 1) * plays) as bigint) as weighted
+    from ranked
+),
+
+percents as (
+    {{ numbers(0, 100) }}
+),
+
+points as (
+    select distinct percents.number * totals.listeners / 100 as place
+    from percents
+    cross join totals
+    where totals.listeners > 0
+)
+
+select
+    {{ ratio("points.place", "totals.listeners") }} as listeners_share,
+    {{ ratio("coalesce(ranked.plays_so_far, 0)", "totals.plays") }} as plays_share,
+    {{ ratio("totals.weighted - totals.possible", "totals.possible") }} as gini,
+    totals.listeners,
+    totals.plays
+from points
+cross join totals
+left join ranked on points.place = ranked.place
+order by points.place

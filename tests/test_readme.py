@@ -57,7 +57,9 @@ def test_the_findings_are_those_of_the_sample(tmp_path):
     hours, active = opened.analysis("plays_by_hour"), opened.analysis("active_users")
     changes, levels = opened.analysis("level_changes"), opened.analysis("level_by_day")
     opened.close()
-    weekday, hour, most = hours.loc[hours["plays"].idxmax(), ["weekday", "hour", "plays"]].astype(int)
+    weekday, hour, most = hours.loc[hours["plays"].idxmax(), ["weekday", "hour", "plays"]].astype(
+        int
+    )
     paid = levels.loc[levels["level"] == "paid", "plays"].sum() / made["plays"]
     assert re.findall(r"^- (.*)", README.split("## Two commands")[0], re.MULTILINE) == [
         f"**{loaded.coverage:.1%}** of {made['plays']:,} plays match a song in the catalogue; "

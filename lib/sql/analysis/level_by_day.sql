@@ -1,4 +1,4 @@
--- All plays and their listeners, free against paid, by day.
+-- Plays and their listeners, free against paid, by day; a play without a user has no level.
 with recursive {{ days() }},
 
 levels as (

@@ -19,10 +19,10 @@ ALONE = {"song": "Alone", "artist": "Nobody", "location": None, "userAgent": Non
 OUT = {"location": None, "userAgent": None}
 WHERE = {"8": SEVERAL, "9": ONE, "10": ABROAD, "11": ONE}
 
-# From Thursday 1 November 2018, 09:00 UTC: what is known of that day begins late. Session 1 is one
-# of 8 and one of 9, session 3 one of 10 and one of 11; '' is logged out. 8 goes from paid to free
-# and back within ten minutes; 11 sees Upgrade in the very moment in which the first play begins,
-# and 10 before it.
+# From Thursday 1 November 2018, 09:00 UTC, with whole days without an event, so that the quiet
+# first morning is nothing special. Session 1 is one of 8 and one of 9, session 3 one of 10 and one
+# of 11; '' is logged out. 8 goes from paid to free and back within ten minutes; 11 sees Upgrade in
+# the very moment in which the first play begins, and 10 before it.
 EVENTS = [
     # user, session, day, time, page, level, more
     ("9", 1, 1, "09:00", "NextSong", "free", {}),
@@ -83,15 +83,15 @@ def told(frame) -> list[tuple]:
     return [tuple(map(short, row)) for row in frame.itertuples(index=False, name=None)]
 
 
-def by_day(filled: dict, empty: tuple, partial=(1,)) -> list[tuple]:
+def by_day(filled: dict, empty: tuple) -> list[tuple]:
     """Return rows of twelve days, of which only some have anything in them."""
-    return [(f"11-{day:02}", *filled.get(day, empty), day in partial) for day in range(1, 13)]
+    return [(f"11-{day:02}", *filled.get(day, empty), False) for day in range(1, 13)]
 
 
 # Each by hand
 
 
-def test_plays_by_hour_counts_the_hours_that_the_data_covers(small):
+def test_plays_by_hour_by_how_often_there_was_such_an_hour(small):
     frame = small.analysis("plays_by_hour")
     assert list(frame) == ["weekday", "hour", "plays", "days", "plays_per_day"]
     rows = {row[:2]: row[2:] for row in told(frame)}
@@ -104,21 +104,29 @@ def test_plays_by_hour_counts_the_hours_that_the_data_covers(small):
         (4, 9): (2, 2, 1.0),
         (5, 10): (2, 2, 1.0),
     }
-    assert rows[4, 8] == (0, 1, 0.0), "the first Thursday begins at nine"
-    assert frame["days"].sum() == 15 + 11 * 24
+    assert rows[3, 8] == (0, 1, 0.0)
+    assert frame["days"].sum() == 12 * 24
 
 
-def test_an_hour_that_the_data_does_not_cover_has_no_average(
-    new_world, tmp_path, event, song, engine
-):
-    world = new_world(tmp_path, engine)
+def test_a_day_is_partial_when_its_edge_is_quieter_than_any_hours_within(world, event, song):
+    first = int(moment(1, "09:30").timestamp() * 1000)
+    records = [event(ts=first + hour * 3_600_000) for hour in range(2 * 24 + 12)]
+    night = slice(15, 24)  # the nine hours from midnight on
     world.catalogue(song())
-    world.log(event(ts=1541062800000))
+    world.log(*records[: night.start], *records[night.stop :])
     world.load()
-    rows = told(world.dwh.analysis("plays_by_hour"))
-    world.close()
-    assert [row for row in rows if row[3]] == [(4, 9, 1, 1, 1.0)]
-    assert {row[2:] for row in rows if not row[3]} == {(0, 0, None)}
+    assert list(world.dwh.analysis("coverage")["partial"]) == [False, False, False]
+    assert world.dwh.analysis("plays_by_hour")["days"].sum() == 3 * 24
+    world.log(*records[night], file="night.json")
+    world.load()
+    assert list(world.dwh.analysis("coverage")["partial"]) == [True, False, True]
+    rows = {row[:2]: row[2:] for row in told(world.dwh.analysis("plays_by_hour"))}
+    assert {cell for cell, row in rows.items() if row == (1, 1, 1.0)} == {
+        *((4, hour) for hour in range(9, 24)),
+        *((5, hour) for hour in range(24)),
+        *((6, hour) for hour in range(21)),
+    }
+    assert Counter(rows.values()) == {(1, 1, 1.0): 60, (0, 0, NONE): 108}
 
 
 def test_active_users_have_windows_only_of_whole_days(small):
@@ -128,9 +136,13 @@ def test_active_users_have_windows_only_of_whole_days(small):
         "partial",
     ]
     early = {1: (1, 1), 2: (1, 1), 5: (3, 3), 6: (1, 0)}
-    filled = {day: (*early.get(day, (0, 0)), NONE, NONE, NONE, NONE) for day in range(1, 8)}
+    filled = {day: (*early.get(day, (0, 0)), NONE, NONE, NONE, NONE) for day in range(1, 7)}
     filled |= dict.fromkeys((9, 10, 11), (0, 0, 3.0, NONE, 0.0, NONE))
-    filled |= {8: (0, 0, 4.0, NONE, 0.0, NONE), 12: (1, 1, 2.0, NONE, 0.5, NONE)}
+    filled |= {
+        7: (0, 0, 4.0, NONE, 0.0, NONE),
+        8: (0, 0, 4.0, NONE, 0.0, NONE),
+        12: (1, 1, 2.0, NONE, 0.5, NONE),
+    }
     assert told(frame) == by_day(filled, ())
 
 
@@ -308,7 +320,7 @@ def test_repeat_listening_knows_what_a_user_played_before(small):
     ]
 
 
-def test_coverage_marks_the_day_that_begins_late(small):
+def test_coverage_by_day(small):
     filled = {1: (2, 0), 2: (2, 2), 5: (3, 2), 12: (2, 0)}
     assert told(small.analysis("coverage")) == by_day(filled, (0, 0))
 
@@ -350,14 +362,18 @@ def invented(new_world, tmp_path_factory, engine):
     world.close()
 
 
-def monday(ts: int) -> datetime:
-    day = datetime.fromtimestamp(ts / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day.replace(tzinfo=None) - timedelta(days=day.weekday())
+def moment_of(event: dict) -> datetime:
+    return datetime.fromtimestamp(event["ts"] / 1000, UTC)
+
+
+def monday(event: dict) -> datetime:
+    day = moment_of(event)
+    return datetime(day.year, day.month, day.day) - timedelta(days=day.weekday())
 
 
 def test_retention_of_the_sample(invented):
     dwh, people = invented
-    weeks = [{monday(event["ts"]) for event in events} for events in people.values()]
+    weeks = [{monday(event) for event in events} for events in people.values()]
     expected = Counter((min(of_user), week) for of_user in weeks for week in of_user)
     sizes = Counter(min(of_user) for of_user in weeks)
     frame = dwh.analysis("retention", least=1)
@@ -433,3 +449,19 @@ def test_survival_of_the_sample(invented):
     rows = told(frame[frame["event"] == "upgrade"])
     assert {day: tuple(row) for _, day, *row in rows} == expected
     assert survival < 1
+
+
+def test_active_users_of_the_sample(invented):
+    dwh, people = invented
+    seen = {(user, moment_of(one).date()) for user, events in people.items() for one in events}
+    frame = dwh.analysis("active_users")
+    whole = set(frame.loc[~frame["partial"], "day"].dt.date)
+    for days, name in (1, "daily"), (7, "weekly"), (30, "monthly"):
+        for day, found in zip(frame["day"].dt.date, frame[name], strict=True):
+            window = {day - timedelta(days=before) for before in range(days)}
+            if days == 1 or window <= whole:
+                assert found == len({user for user, at in seen if at in window})
+            else:
+                assert found != found, "a window with a day that is not whole has no number"
+    assert frame["monthly"].count() == 1
+    assert list(frame["stickiness"].dropna()) == [frame["daily"].iloc[-1] / frame["monthly"].max()]

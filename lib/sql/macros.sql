@@ -60,19 +60,50 @@ select cast({{ first }} as integer) as number
 cast(date_trunc('week', cast({{ at }} as timestamp)) as date)
 {%- endmacro %}
 
-{#- Recursive CTEs that say what the data covers: the hours from that of the first event to that
-    of the last (UTC). `days` has a row for each of its days, so that a day without plays is a zero
-    and not a gap; a day is `partial` when not all of its 24 hours are covered. -#}
+{#- Recursive CTEs that say what the data covers, by days (UTC). `days` has a row for each from the
+    first event to the last, so that a day without plays is a zero and not a gap. The first is
+    `partial`, and covered from `first_hour` on, when more hours without an event go before its
+    first one than ever follow one another within the data; the last likewise. -#}
 {% macro days() -%}
+busy as (
+    select hour, lag(hour) over (order by hour) as hour_before
+    from (select distinct date_trunc('hour', start_time) as hour from staging_events) as hours
+),
+
+quiet as (
+    select
+        min(hour) as first_event,
+        max(hour) as last_event,
+        coalesce(max({{ engine.milliseconds("hour_before", "hour") }} / 3600000 - 1), 0) as hours
+    from busy
+),
+
+edges as (
+    select
+        cast(first_event as date) as first_day,
+        cast(last_event as date) as last_day,
+        case
+            when extract(hour from first_event) > hours then extract(hour from first_event)
+            else 0
+        end as first_hour,
+        case
+            when 23 - extract(hour from last_event) > hours then extract(hour from last_event)
+            else 23
+        end as last_hour
+    from quiet
+),
+
 bounds as (
     select
-        min(start_time) as first_event,
-        max(start_time) as last_event,
-        cast(min(start_time) as date) as first_day,
-        cast(max(start_time) as date) as last_day,
-        cast(min(start_time) + interval '23 hours' as date) as first_whole_day,
-        cast(max(start_time) - interval '23 hours' as date) as last_whole_day
-    from staging_events
+        first_day,
+        last_day,
+        first_hour,
+        last_hour,
+        cast(case when first_hour > 0 then first_day + 1 else first_day end as date)
+            as first_whole_day,
+        cast(case when last_hour < 23 then last_day - 1 else last_day end as date)
+            as last_whole_day
+    from edges
 ),
 
 dates(day) as (

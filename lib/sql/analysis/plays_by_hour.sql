@@ -1,6 +1,6 @@
 -- All plays by weekday (1 for Monday) and hour of the day, UTC; a cell without plays is a zero.
--- `days`: how often the data covers that hour of that weekday; the first and last day count with
--- the hours that they have. Of none, `plays_per_day` is NULL.
+-- `days`: how often the data covers that hour of that weekday; a partial day counts with the
+-- hours that it has. Of none, `plays_per_day` is NULL.
 with recursive {{ days() }},
 
 hours as (
@@ -17,8 +17,8 @@ covered as (
     cross join hours
     cross join bounds
     where
-        (days.day > bounds.first_day or hours.number >= extract(hour from bounds.first_event))
-        and (days.day < bounds.last_day or hours.number <= extract(hour from bounds.last_event))
+        (days.day > bounds.first_day or hours.number >= bounds.first_hour)
+        and (days.day < bounds.last_day or hours.number <= bounds.last_hour)
     group by {{ engine.weekday("days.day") }}, hours.number
 ),
 

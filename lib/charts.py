@@ -1,58 +1,80 @@
-"""One style, one finish() and one function per chart form.
+"""One function per chart form, and finish(), which writes on a chart, saves it and shows it.
 
-Figures are made without pyplot: a reader's own figures and settings stay as they were, and a
-notebook shows a chart once, when finish() displays the file that it saved.
+A notebook shows a chart once, when finish() displays the file that it saved.
 """
 
 from __future__ import annotations
 
-import textwrap
-import unicodedata
-from bisect import bisect
-from collections.abc import Callable, Sequence
-from functools import cache, wraps
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import ListedColormap
 from matplotlib.dates import date2num
-from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-if TYPE_CHECKING:  # pandas takes as long to import as matplotlib; who has a frame has it already
-    from matplotlib.axes import Axes
-    from matplotlib.collections import QuadMesh
-    from matplotlib.text import Text
-    from pandas import DataFrame, Series
+from lib.figure import (
+    CONTEXT,
+    DRAWN,
+    EMPTY,
+    NONE,
+    OTHER,
+    PAD,
+    PALE,
+    QUIET,
+    SMALL,
+    STRONG,
+    amount,
+    amounts,
+    arrange,
+    beside,
+    brief,
+    calendar,
+    canvas,
+    cut,
+    daily,
+    dots,
+    drawable,
+    ends,
+    fit,
+    form,
+    halves,
+    hollow,
+    key_name,
+    legend,
+    note,
+    peak,
+    scale,
+    shade,
+    shares,
+    spoken,
+    styled,
+    tile,
+    titled,
+    whole,
+)
 
-STRONG, OTHER = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
-CONTEXT, QUIET = "#b0b0b0", "#595959"
-BLUES = LinearSegmentedColormap.from_list("blues", ["#c9e0f0", STRONG, "#002a45"])
-PAD = 0.15  # inches at every edge; the report's style sheet counts on it
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-NAMES = {"weekday": lambda n: WEEKDAYS[int(n) - 1], "hour": lambda n: f"{int(n):02d}:00"}
-styled = mpl.rc_context(fname=Path(__file__).with_name("sparkify.mplstyle"))
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
-
-def form(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Let a function draw in the style, and draw "no data" for a frame without rows."""
-
-    @styled
-    @wraps(draw)
-    def drawn(frame: DataFrame, **names) -> Figure:
-        if len(frame):
-            return draw(frame, **names)
-        fig, ax = canvas(1.2)
-        ax.set_axis_off()
-        ax.text(0.5, 0.5, "no data", color=QUIET, ha="center", va="center")
-        return fig
-
-    return drawn
+MOST = 20  # rows of a timeline
+UNKNOWN = {"label": "no data", "marker": "s", "color": EMPTY, "markersize": 9}
+TILES = """
+AK .  .  .  .  .  .  .  .  .  ME
+.  .  .  .  .  WI .  .  .  VT NH
+WA ID MT ND MN IL MI .  NY MA .
+OR NV WY SD IA IN OH PA NJ CT RI
+CA UT CO NE MO KY WV VA MD DE .
+.  AZ NM KS AR TN NC SC DC .  .
+.  .  .  OK LA MS AL GA .  .  .
+HI .  .  TX .  .  .  .  FL .  .
+"""  # the grid of the Washington Post
+STATES = np.array([row.split() for row in TILES.split("\n")[1:-1]])
 
 
 @form
@@ -66,27 +88,91 @@ def heatmap(frame: DataFrame, *, x: str, y: str, value: str) -> Figure:
     cells = np.ma.masked_invalid(grid.to_numpy())
     height, width = cells.shape
     fig, ax = canvas(0.3 + 0.27 * (height + 1.2))
-    mesh = ax.pcolormesh(cells, edgecolor="white", linewidth=1, clim=(1, 2))
-    mesh.set_cmap(BLUES.with_extremes(under="white"))
-    rows, columns = np.nonzero(cells.filled(-1) == 0)
-    ax.plot(columns + 0.5, rows + 0.5, ".", color=QUIET, markersize=3)
+    mesh = shade(ax, cells, cells)
+    dots(ax, cells)
     ax.set(xlim=(0, width), ylim=(height + 1.2, 0))  # the scale stands below the last row
     ax.xaxis.tick_top()
     step = -(-width // 6)  # there is room for six names of columns
     for axis, keys, each in (ax.xaxis, grid.columns, step), (ax.yaxis, grid.index, 1):
-        name = NAMES.get(keys.name, drawable)
-        axis.set_ticks(np.arange(len(keys))[::each] + 0.5, [name(key) for key in keys[::each]])
+        names = [key_name(key, keys.name) for key in keys[::each]]
+        axis.set_ticks(np.arange(len(keys))[::each] + 0.5, names)
     ax.spines.bottom.set_visible(False)
     if cells.max() > 0:
-        scale(ax, mesh, cells, value)
+        row, column = np.unravel_index(cells.argmax(), cells.shape)
+        ax.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=OTHER, linewidth=2.5))
+    scale(ax, mesh, value, y=height + 0.85, key=NONE)
     return fig
 
 
 @form
-def lines(frame: DataFrame, *, x: str, y: str, series="", strong="", percent=False) -> Figure:
+def triangle(frame: DataFrame, *, x: str, y: str, value: str, n: str) -> Figure:
+    """Draw a row per cohort and a column per week since it began, darker for more of it left.
+
+    frame: columns x (weeks since, from 0), y (the cohort), value (a share of 1) and n (the
+    cohort's size), one row per cell; a cell that is not over yet has no row, or no value.
+    """
+    grid = frame.pivot(index=y, columns=x, values=value).astype(float)
+    cells = np.ma.masked_invalid(grid.reindex(columns=range(int(max(grid)) + 1)).to_numpy())
+    height, width = cells.shape
+    each = min(0.3, max(6 / height, 0.1))  # inches of a row; many still fit a page
+    fig, ax = canvas(0.6 + each * height)
+    mesh = shade(ax, cells, cells[cells < 1])
+    ax.set(xlim=(0, width), ylim=(height, 0), xlabel=spoken(x), yticks=[])
+    weeks = range(0, width, -(-width // 14))
+    ax.set_xticks(np.array(weeks) + 0.5, weeks)
+    ax.xaxis.set(ticks_position="top", label_position="top")
+    ax.tick_params(length=0, pad=6)
+    ax.xaxis.labelpad = 7
+    ax.spines.bottom.set_visible(False)
+    rows = range(0, height, -int(-0.22 // each))
+    sizes = frame[n].astype(float).groupby(frame[y]).max()[grid.index]
+    names = {n: [amount(size) for size in sizes], y: [key_name(key) for key in grid.index]}
+    beside(ax, rows, names)
+    if width <= 13:
+        shares(ax, mesh, cells)
+    else:
+        dots(ax, cells)
+        ax.set_ylim(height + 0.36 / each, 0)
+        scale(ax, mesh, "", y=height + 0.23 / each, key=NONE, percent=True, row=0.27 / each)
+    return fig
+
+
+@form
+def tiles(frame: DataFrame, *, state: str, value: str) -> Figure:
+    """Draw a square per US state and one for DC, darker for more, a light one for no data.
+
+    frame: columns state (two letters) and value, one row per state; what is not on the map is
+    said below it.
+    """
+    given = frame.set_index(frame[state].fillna("unknown"))[value].astype(float)
+    cells = np.ma.masked_invalid([[given.get(code, np.nan) for code in row] for row in STATES])
+    height, width = cells.shape
+    fig, ax = canvas(0.52 * (height + 1.2))
+    land = np.ma.masked_where(STATES == ".", np.ones(STATES.shape))
+    ax.pcolormesh(land, cmap=ListedColormap([EMPTY]), edgecolor="white", linewidth=1)
+    mesh = shade(ax, cells, cells)
+    ax.set(xlim=(0, width), ylim=(height + 1.2, 0), aspect="equal")
+    ax.set_axis_off()
+    for (row, column), code in np.ndenumerate(STATES):
+        if code != ".":
+            tile(ax, mesh, code, cells[row, column], (column, row))
+    scale(ax, mesh, value, y=height + 0.5, key=UNKNOWN)
+    rest = given[~given.index.isin(STATES.ravel())].dropna()
+    if len(rest):
+        texts = (f"{drawable(code)} {brief(number)}" for code, number in rest.items())
+        look = {"color": QUIET, "va": "center", "fontsize": SMALL}
+        fit(ax.text(0, height + 1, f"Not on the map: {', '.join(texts)}", **look), 400)
+    return fig
+
+
+@form
+def lines(
+    frame: DataFrame, *, x: str, y: str, series="", strong="", percent=False, partial=""
+) -> Figure:
     """Draw a line by day, or one per series, named at its end; the strong one in colour.
 
-    frame: columns x (days, a missing one is a gap) and y; with series, one row per day and series.
+    frame: columns x (days, a missing one is a gap) and y; with series, one row per day and series;
+    with partial, whether the day is not whole, as the first and the last may be.
     strong: the series that the title speaks of; without, the one with the largest sum.
     percent: y is a share of 1.
     """
@@ -94,22 +180,55 @@ def lines(frame: DataFrame, *, x: str, y: str, series="", strong="", percent=Fal
     wide = daily(wide)
     strong = strong if strong in wide else wide.sum().idxmax()
     fig, ax = canvas(2.7)
-    days = calendar(ax, wide, percent)
+    days = calendar(ax, wide.index[0], wide.index[-1])
+    amounts(ax.yaxis, min(0, wide.min().min()), wide.max().max(), percent)
+    look = {"markersize": 3} if len(days) <= 70 else {"markersize": 1, "linewidth": 1.2}
     for name in sorted(wide, key=lambda name: name == strong):  # the strong one on top
         colour = STRONG if name == strong else CONTEXT
-        ax.plot(days, wide[name], color=colour, marker="o", markersize=3)
+        ax.plot(days, wide[name], color=colour, marker="o", **look)
+    if partial:
+        hollow(ax, daily(frame.groupby(x)[[partial]].max())[partial] > 0)
     peak(ax, wide[strong], percent)
-    reach, gap = -np.inf, ax.get_ylim()[1] / 10
-    for name, end in wide.ffill().iloc[-1].dropna().sort_values().items() if series else ():
-        reach = max(end, reach + gap)  # names of lines that end close together move apart
-        look = {"color": STRONG, "weight": "bold"} if name == strong else {"color": QUIET}
-        note(ax, drawable(name).capitalize(), (days[-1], reach), (9, 0), va="center", **look)
+    if series:
+        last = wide.ffill().iloc[-1]
+        ends(ax, days[-1], last, strong, dict(zip(last.index, titled(ax, last.index), strict=True)))
+    return fig
+
+
+@form
+def steps(frame: DataFrame, *, x: str, y: str, n: str, series="", strong="") -> Figure:
+    """Draw a survival curve from 100 %, or one per series, with its last share and n at its end.
+
+    frame: columns x (time since the start, such as days), y (the share of 1 that survives it) and
+    n (how many are still at risk), one row per time and series; y holds until the next row.
+    strong: the series that the title speaks of; without, the one that ends highest.
+    """
+    from pandas import Series
+
+    frame = frame.astype({x: float, y: float, n: float})
+    parts = dict([*frame.sort_values(x).groupby(series)]) if series else {"": frame.sort_values(x)}
+    last = Series({name: part[y].iloc[-1] for name, part in parts.items()})
+    strong = strong if strong in parts else last.fillna(0).idxmax()
+    fig, ax = canvas(2.7)
+    amounts(ax.yaxis, 0, 1, True)
+    end = frame[x].max() or 1
+    ax.set(xlim=(0, end), xlabel=spoken(x))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    texts = dict(zip(parts, titled(ax, parts), strict=True))
+    for name in sorted(parts, key=lambda name: name == strong):  # the strong one on top
+        time, share = np.r_[0, parts[name][x]], np.r_[1, parts[name][y]]
+        colour = STRONG if name == strong else CONTEXT
+        look = {"drawstyle": "steps-post", "marker": "o", "markersize": 5, "markevery": [-1]}
+        ax.plot(time, share, color=colour, clip_on=False, **look)
+        risk = amount(parts[name][n].iloc[-1])
+        texts[name] = f"{texts[name]} {amount(last[name], True)}".strip() + f"\n{risk} at risk"
+    ends(ax, end, last, strong, texts)
     return fig
 
 
 @form
 def columns(frame: DataFrame, *, x: str, y: str, down="", percent=False) -> Figure:
-    """Draw a column per day up from zero; with down a second one below, each with its total.
+    """Draw a column per day up from zero, a dot for zero; with down a second one below, and totals.
 
     frame: columns x (days), y and down, none negative. percent: the values are shares of 1.
     """
@@ -117,9 +236,13 @@ def columns(frame: DataFrame, *, x: str, y: str, down="", percent=False) -> Figu
     if down:
         wide[down] *= -1
     fig, ax = canvas(2.7)
-    days = calendar(ax, wide, percent)
+    days = calendar(ax, wide.index[0], wide.index[-1])
+    amounts(ax.yaxis, min(0, wide.min().min()), wide.max().max(), percent)
     for name, colour in zip(wide, (STRONG, OTHER), strict=False):
         ax.bar(days, wide[name], 0.8, color=colour)
+    none = days[(wide == 0).all(axis=1)]
+    if len(none):
+        ax.plot(none, np.zeros(len(none)), linestyle="", clip_on=False, **NONE)
     if down:
         halves(ax, wide, percent)
     else:
@@ -128,16 +251,18 @@ def columns(frame: DataFrame, *, x: str, y: str, down="", percent=False) -> Figu
 
 
 @form
-def bars(frame: DataFrame, *, label: str, value: str, detail="") -> Figure:
+def bars(frame: DataFrame, *, label: str, value: str, detail="", share=False) -> Figure:
     """Draw a bar per row in the order given, the first in colour, its label above it.
 
     frame: columns label and value, and detail, shown in grey after the label.
+    share: write after each number what share of the first it is, as in a funnel.
     """
-    values = frame[value].astype(float).fillna(0).to_list()
+    values = frame[value].astype(float).to_list()
     details = frame[detail].fillna("") if detail else [""] * len(values)
     fig, ax = canvas(0.5 * len(values))
     ax.barh(range(len(values)), values, 0.36, color=[STRONG] + [CONTEXT] * (len(values) - 1))
-    ax.set(xlim=(0, max(values) or 1), ylim=(len(values) - 0.75, -0.75), xticks=[], yticks=[])
+    most = np.nanmax([*values, 0])
+    ax.set(xlim=(0, most or 1), ylim=(len(values) - 0.75, -0.75), xticks=[], yticks=[])
     ax.spines.bottom.set_visible(False)
     room = (fig.get_figwidth() - 2 * PAD) * 72  # in points
     for row, (text, more) in enumerate(zip(frame[label].fillna("–"), details, strict=True)):
@@ -145,9 +270,106 @@ def bars(frame: DataFrame, *, label: str, value: str, detail="") -> Figure:
         used = fit(note(ax, drawable(text), above), room * 0.62 if more else room)
         if more:
             fit(note(ax, drawable(more), above, (used + 7, 0), color=QUIET), room - used - 7)
-        note(
-            ax, amount(values[row]), (values[row], row), (5, 0), va="center_baseline", weight="bold"
-        )
+        said = amount(values[row])
+        if share and row and values[0] > 0 and values[row] >= 0:
+            said += f" · {whole(values[row] / values[0])}"
+        look = {"va": "center_baseline", "weight": "bold"}
+        note(ax, said, (np.nan_to_num(values[row]), row), (5, 0), **look)
+    return fig
+
+
+@form
+def intervals(
+    frame: DataFrame, *, label: str, value: str, low: str, high: str, percent=False
+) -> Figure:
+    """Draw a dot with a bar from low to high per row, in the order given; days along a calendar.
+
+    frame: columns label (a name or a day), value, low and high. percent: they are shares of 1.
+    """
+    numbers = frame[[value, low, high]].astype(float)
+    least, most = min(0, numbers.min().min()), numbers.max().max()
+    if hasattr(frame[label].iloc[0], "day"):
+        return upright(daily(numbers.set_axis(frame[label])), least, most, percent)
+    fig, ax = canvas(0.3 * len(frame) + 0.5)
+    rows = range(len(frame))
+    ax.hlines(rows, numbers[low], numbers[high], color=CONTEXT, linewidth=6)
+    ax.plot(numbers[value], rows, "o", color=STRONG, markersize=8, clip_on=False)
+    ax.set_yticks(rows, cut(ax, frame[label].fillna("–"), 150))
+    ax.set_ylim(len(frame) - 0.4, -0.6)
+    amounts(ax.xaxis, least, most, percent)
+    for row, number in enumerate(numbers[value]):
+        at = max(number, numbers[high].iloc[row], key=np.nan_to_num)
+        known = {"weight": "bold", "color": STRONG}
+        look = {"va": "center_baseline", **({"color": QUIET} if np.isnan(number) else known)}
+        note(ax, amount(number, percent), (np.nan_to_num(at), row), (8, 0), **look)
+    return fig
+
+
+def upright(wide: DataFrame, low: float, high: float, percent: bool) -> Figure:
+    """Draw intervals along a calendar from a frame of value, low and high by day."""
+    fig, ax = canvas(2.7)
+    days = calendar(ax, wide.index[0], wide.index[-1])
+    amounts(ax.yaxis, low, high, percent)
+    value, lower, upper = (wide[name] for name in wide)
+    room = 330 / (len(days) + 8)  # points for a day
+    ax.vlines(days, lower, upper, color=CONTEXT, linewidth=min(6, 0.6 * room))
+    ax.plot(days, value, "o", color=STRONG, markersize=min(7, max(2, 0.7 * room)), clip_on=False)
+    peak(ax, value, percent, upper.fillna(value))
+    return fig
+
+
+@form
+def lorenz(frame: DataFrame, *, x: str, y: str) -> Figure:
+    """Draw how unequally y is spread over x, against the line on which all have the same.
+
+    frame: columns x and y, named for what they count (users, plays): the cumulative shares of 1,
+    from those with the least to those with the most.
+    """
+    shares = frame[[x, y]].astype(float).sort_values([x, y])
+    rank, held = np.r_[0, shares[x]], np.r_[0, shares[y]]
+    fig, ax = canvas(3.6)
+    ax.fill_between(rank, held, rank, color=PALE, linewidth=0)
+    ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+    ax.plot(rank, held, color=STRONG)
+    half = np.interp(0.5, rank, held)
+    ax.plot(0.5, half, "o", color=STRONG, markersize=8)
+    amounts(ax.xaxis, 0, 1, True)
+    amounts(ax.yaxis, 0, 1, True)
+    ax.set(xlabel=f"{spoken(x)}, from the least to the most {spoken(y)}")
+    look = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
+    ax.text(0.3, 0.32, "all have the same", ha="center", color=QUIET, fontsize=SMALL, **look)
+    text = f"The lower half of the {spoken(x)}\nhas {amount(half, True)} of the {spoken(y)}"
+    ax.text(0.04, 0.96, text, va="top", color=STRONG, weight="bold")
+    return fig
+
+
+@form
+def timeline(
+    frame: DataFrame, *, label: str, start: str, end: str, kind: str, strong="paid"
+) -> Figure:
+    """Draw a row per label with a bar for each span of time, the strong kind in colour.
+
+    frame: columns label, start and end (moments; one without an end lasts to the last moment of
+    the frame) and kind; rows stand in the order given, and only the first 20 labels are drawn.
+    """
+    labels = frame[label].fillna("–").astype(str)
+    names = [*dict.fromkeys(labels)]
+    starts, stops = (frame[column].astype("datetime64[s]") for column in (start, end))
+    first, last = starts.min(), max(starts.max(), stops.fillna(starts).max())
+    fig, ax = canvas(0.27 * min(len(names), MOST) + 0.9)
+    days = calendar(ax, first, last)
+    ax.set_xlim(days[0], days[-1] + 1)
+    for name, a, b, what in zip(labels, starts, stops.fillna(last), frame[kind], strict=True):
+        if names.index(name) < MOST:
+            colour = STRONG if what == strong else CONTEXT
+            look = {"left": date2num(a), "color": colour, "linewidth": 1, "edgecolor": colour}
+            ax.barh(names.index(name), date2num(b) - date2num(a), 0.6, **look)
+    ax.set_yticks(range(len(names[:MOST])), cut(ax, names[:MOST], 130))
+    ax.set_ylim(len(names[:MOST]) - 0.5, -0.5)
+    kinds = sorted(frame[kind].dropna().unique(), key=lambda what: (what != strong, what))
+    legend(ax, {what: STRONG if what == strong else CONTEXT for what in kinds})
+    if len(names) > MOST:
+        ax.set_xlabel(f"the first {MOST} of {len(names):,}", loc="right")
     return fig
 
 
@@ -155,8 +377,10 @@ def bars(frame: DataFrame, *, label: str, value: str, detail="") -> Figure:
 def finish(fig: Figure, *, title: str, subtitle: str, source: str, alt: str, to: Path) -> None:
     """Write title, subtitle and source on a chart, save it as PNG and SVG, and display it.
 
+    The frame that a form drew is saved beside them as CSV, its values exactly as they are: a
+    spreadsheet must be told to read them as text, or it runs a song title that is a formula.
     title: the finding. subtitle: what is shown, and its unit. alt: what a reader who does not
-    see the picture needs to know. to: path of both files, without .png and .svg.
+    see the picture needs to know. to: path of the files, without .png, .svg and .csv.
     Raises ValueError naming each text that is empty.
     """
     from IPython import display  # only a notebook needs it, and has it already
@@ -165,12 +389,14 @@ def finish(fig: Figure, *, title: str, subtitle: str, source: str, alt: str, to:
     if missing := [name for name, text in texts.items() if not (text or "").strip()]:
         raise ValueError(f"finish() needs a text for {' and '.join(missing)}")
     arrange(fig, drawable(title), drawable(subtitle), drawable(f"Source: {source}"))
-    png, svg = (Path(to).with_name(Path(to).name + kind) for kind in (".png", ".svg"))
+    png, svg, data = (Path(to).with_name(Path(to).name + kind) for kind in (".png", ".svg", ".csv"))
     png.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(png)
     Image.open(png).convert("RGB").quantize(256, dither=0).save(png)  # half the size, same look
     about = {"Title": drawable(title), "Description": drawable(alt)}
     fig.savefig(svg, metadata={"Date": None, "Creator": None, **about})
+    if fig in DRAWN:
+        DRAWN[fig].to_csv(data, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     width = round(fig.get_figwidth() * 100)
     display.display(display.Image(filename=png, alt=alt, width=width))
 
@@ -181,147 +407,3 @@ def listed(names: Sequence[str], most: int = 2) -> str:
     if len(names) <= most:
         return " and ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most:,} more"
-
-
-def arrange(fig: Figure, title: str, subtitle: str, source: str) -> None:
-    """Make the figure higher, and write two texts above the chart and one below it."""
-    body = fig.get_figheight()
-    looks = {"fontsize": 17, "weight": "bold"}, {"color": QUIET}, {"fontsize": 11, "color": QUIET}
-    gaps = PAD, 0.06, body + 0.26  # above each text, in inches
-    texts, heights = [], []
-    for look, text in zip(looks, (title, subtitle, source), strict=True):
-        texts.append(fig.text(PAD, 0, "", va="top", transform=fig.dpi_scale_trans, **look))
-        heights.append(wrap(texts[-1], text))
-    height = top = sum(gaps) + sum(heights) + PAD
-    for text, gap, used in zip(texts, gaps, heights, strict=True):
-        text.set_y(top - gap)
-        top -= gap + used
-    fig.set_figheight(height)
-    box = (0, (PAD + heights[2] + 0.14) / height, 1, body / height)
-    fig.get_layout_engine().set(rect=box, w_pad=PAD, h_pad=0)
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")  # placed once, for both files
-
-
-def canvas(height: float) -> tuple[Figure, Axes]:
-    """Make an empty figure of the style's width and a height in inches."""
-    fig = Figure(figsize=(mpl.rcParams["figure.figsize"][0], height), layout="constrained")
-    return fig, fig.add_subplot()
-
-
-def daily(frame: DataFrame) -> DataFrame:
-    """Turn a frame indexed by day into numbers for every day from the first to the last."""
-    frame = frame.set_axis(frame.index.astype("datetime64[s]"))
-    return frame.astype(float).sort_index().asfreq("D")
-
-
-def calendar(ax: Axes, wide: DataFrame, percent: bool) -> np.ndarray:
-    """Draw days, Mondays or months below and amounts at the left; return the days' places."""
-    days, low, high = wide.index, min(0, wide.min().min()), wide.max().max()
-    weeks = len(days) <= 70
-    ticks = days[days.day_of_week == 0] if weeks else days[days.day == 1]
-    ticks = days if len(days) <= 7 else ticks
-    ticks = ticks[:: -(-len(ticks) // 6)]  # there is room for six
-    names = [f"{day.day} {day:%b}\n" if weeks else f"{day:%b}\n{day.year}" for day in ticks]
-    names[0] += str(ticks[0].year) if weeks else ""
-    ax.set_xticks(date2num(ticks), names)
-    ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=not percent))
-    ax.yaxis.set_major_formatter(lambda number, _: amount(abs(number), percent))
-    ax.set_ylim(low, high if high > low else low + 1)
-    ax.grid(axis="y")
-    room = max(0.8, (8 - len(days)) / 2)  # a day alone is as wide as one in a week
-    ax.set_xlim(date2num(days[0]) - room, date2num(days[-1]) + room)
-    return date2num(days)
-
-
-def scale(ax: Axes, mesh: QuadMesh, cells: np.ma.MaskedArray, unit: str) -> None:
-    """Colour the cells, outline the highest, and say below what the colours mean."""
-    low, high = cells[cells > 0].min(), cells.max()
-    mesh.set_clim(low if low < high else low / 2, high)
-    row, column = np.unravel_index(cells.argmax(), cells.shape)
-    ax.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=OTHER, linewidth=2.5))
-    y, width = cells.shape[0] + 0.85, cells.shape[1]
-    edges, shades = np.linspace(0.29, 0.57, 65) * width, np.linspace(low, high, 64)[None]
-    strip = ax.pcolormesh(edges, [y - 0.2, y + 0.2], shades, edgecolor="face")
-    strip.set(cmap=mesh.cmap, norm=mesh.norm)
-    ax.plot(0.02 * width, y, ".", color=QUIET, markersize=3)
-    look = {"color": QUIET, "va": "center"}
-    ax.text(0.04 * width, y, "none", **look)
-    ax.text(0.275 * width, y, amount(low), ha="right", **look)
-    ax.text(0.585 * width, y, f"{amount(high)} {drawable(unit)}", **look)
-
-
-def halves(ax: Axes, wide: DataFrame, percent: bool) -> None:
-    """Name what goes up and what goes down, each with its total, above and below the columns."""
-    low, high = ax.get_ylim()
-    ax.set_yticks([tick for tick in ax.get_yticks() if low <= tick <= high])
-    ax.set_ylim(low - 0.16 * (high - low), high + 0.16 * (high - low))  # room for the names
-    for name, colour, edge in zip(wide, (STRONG, OTHER), ("top", "bottom"), strict=True):
-        text = f"{drawable(name).capitalize()}: {amount(abs(wide[name].sum()), percent)}"
-        look = {"va": edge, "color": colour, "weight": "bold", "xycoords": "axes fraction"}
-        note(ax, text, (0, edge == "top"), **look)
-    ax.axhline(0, color=QUIET, linewidth=1)
-    ax.spines.bottom.set_visible(False)
-    ax.tick_params(length=0, pad=8)
-
-
-def peak(ax: Axes, values: Series, percent: bool) -> None:
-    """Write the largest number above its point."""
-    if values.max() > 0:
-        at = (date2num(values.idxmax()), values.max())
-        side = "right" if values.argmax() == len(values) - 1 > 0 else "center"
-        look = {"ha": side, "va": "bottom", "color": STRONG, "weight": "bold"}
-        note(ax, amount(at[1], percent), at, (0, 5), **look)
-
-
-def note(ax: Axes, text: str, at: tuple, move: tuple = (0, 0), **look) -> Text:
-    """Write a text at a point of the data, moved by some points of type."""
-    return ax.annotate(text, at, move, textcoords="offset points", annotation_clip=False, **look)
-
-
-def amount(number: float, percent: bool = False) -> str:
-    """Write a number for reading: 1,234 or 2.5 or 3.4%."""
-    number = round(number * 100 if percent else number, 1)
-    return f"{number:,.{0 if number == int(number) else 1}f}{'%' if percent else ''}"
-
-
-@cache
-def glyphs() -> frozenset[int]:
-    """Return the characters that the font can draw, both regular and bold."""
-    files = (f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans{bold}.ttf" for bold in ("", "-Bold"))
-    return frozenset.intersection(*(frozenset(get_font(file).get_charmap()) for file in files))
-
-
-def drawable(text: object) -> str:
-    """Leave out control characters, and show □ for what the font lacks."""
-    text = unicodedata.normalize("NFC", " ".join(str(text).split()))
-    kept = (letter for letter in text if unicodedata.category(letter) not in ("Cc", "Cf"))
-    return "".join(letter if ord(letter) in glyphs() else "□" for letter in kept)
-
-
-def fit(artist: Text, room: float) -> float:
-    """Shorten a text until it is no wider than room, and return its width, in points."""
-    text = artist.get_text()[:120]
-    artist.set_in_layout(False)
-
-    def width(letters: int) -> float:
-        artist.set_text(text if letters == len(text) else text[:letters].rstrip() + "…")
-        return artist.get_window_extent().width * 72 / artist.figure.dpi
-
-    used = width(len(text))
-    return used if used <= room else width(bisect(range(len(text)), room, key=width) - 1)
-
-
-def wrap(artist: Text, text: str) -> float:
-    """Set a text in the fewest lines that fit the figure, evenly filled; return its height."""
-    room = (artist.figure.get_figwidth() - 2 * PAD) * artist.figure.dpi
-    best = []
-    for letters in range(min(len(text), 90), 0, -1):
-        rows = textwrap.wrap(text, letters)
-        if best and len(rows) > len(best):
-            break
-        artist.set_text("\n".join(rows))
-        if artist.get_window_extent().width <= room:
-            best = rows
-    artist.set_text("\n".join(best))
-    return artist.get_window_extent().height / artist.figure.dpi

@@ -15,7 +15,6 @@ from matplotlib.colors import ListedColormap
 from matplotlib.dates import date2num
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from lib.figure import (
     CONTEXT,
@@ -48,6 +47,7 @@ from lib.figure import (
     legend,
     note,
     peak,
+    picture,
     scale,
     shade,
     shares,
@@ -186,7 +186,7 @@ def lines(
     for name in sorted(wide, key=lambda name: name == strong):  # the strong one on top
         colour = STRONG if name == strong else CONTEXT
         ax.plot(days, wide[name], color=colour, marker="o", **look)
-    if partial:
+    if partial and frame[partial].any():
         hollow(ax, daily(frame.groupby(x)[[partial]].max())[partial] > 0)
     peak(ax, wide[strong], percent)
     if series:
@@ -391,8 +391,7 @@ def finish(fig: Figure, *, title: str, subtitle: str, source: str, alt: str, to:
     arrange(fig, drawable(title), drawable(subtitle), drawable(f"Source: {source}"))
     png, svg, data = (Path(to).with_name(Path(to).name + kind) for kind in (".png", ".svg", ".csv"))
     png.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(png)
-    Image.open(png).convert("RGB").quantize(256, dither=0).save(png)  # half the size, same look
+    picture(fig).save(png)
     about = {"Title": drawable(title), "Description": drawable(alt)}
     fig.savefig(svg, metadata={"Date": None, "Creator": None, **about})
     if fig in DRAWN:

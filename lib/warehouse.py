@@ -135,8 +135,8 @@ class Warehouse:
         return [tuple(row) for row in self._execute(statement, values).fetchall()]
 
     def analysis(self, name: str, **values):
-        """Return the result of sql/analysis/`name`.sql as a DataFrame."""
-        return self.frame(f"analysis/{name}", **values)
+        """Return the result of sql/analysis/`name`.sql as a DataFrame; its `level` is '', all."""
+        return self.frame(f"analysis/{name}", **{"level": "", **values})
 
     def create_schema(self) -> None:
         """Create the tables and views that are not there yet.
@@ -189,10 +189,13 @@ class Warehouse:
         counts = self.row_counts()
         return [*lines, *(f"{table:<9} {counts[table]:,} rows" for table in STAR)]
 
-    def require_plays(self) -> None:
-        """Raise WarehouseError when there is nothing to analyse."""
+    def require_plays(self, level: str = "") -> None:
+        """Raise WarehouseError when there is nothing to analyse, or nothing of a level."""
         if not self.coverage()[0]:
             raise WarehouseError("The warehouse holds no plays; run 03_load first.")
+        found = [name for (name,) in self.rows("status/levels")]
+        if level and level not in found:
+            raise WarehouseError(f"No play is of the level {level!r}; name {' or '.join(found)}.")
 
     def foreign_tables(self) -> list[str]:
         """Return the names of tables and views that are not of this project's model."""

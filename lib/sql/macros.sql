@@ -187,3 +187,8 @@ cast(
             or song_id in (select song_id from staging_songs where batch_id >= :first_batch)
     )
 {%- endmacro %}
+
+{#- Whether a play is of the level that is asked for; '' asks for every one. -#}
+{% macro of_level() -%}
+(cast(:level as varchar(8)) = '' or songplays.level = cast(:level as varchar(8)))
+{%- endmacro %}

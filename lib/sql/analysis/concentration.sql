@@ -1,10 +1,11 @@
--- How unequally plays are spread over listeners: the Lorenz curve, those who played least first,
+-- How unequally plays of :level ('' for all) are spread over listeners: the Lorenz curve, those who played least first,
 -- in at most 101 points from (0, 0) to (1, 1), and the Gini coefficient, the same in every row:
 -- sum((2 * place - 1) * plays) / (listeners * plays) - 1, with places from 1 upwards.
 with listeners as (
     select users.user_id, count(*) as plays
     from songplays
     inner join users on songplays.user_key = users.user_key
+    where {{ of_level() }}
     group by users.user_id
 ),
 

@@ -1,4 +1,4 @@
--- All plays by weekday (1 for Monday) and hour of the day, UTC; a cell without plays is a zero.
+-- Plays of :level ('' for all) by weekday (1 for Monday) and hour of the day, UTC; a cell without plays is a zero.
 -- `days`: how often the data covers that hour of that weekday; a partial day counts with the
 -- hours that it has. Of none, `plays_per_day` is NULL.
 with recursive {{ days() }},
@@ -26,6 +26,7 @@ plays as (
     select time.weekday, time.hour, count(*) as plays
     from songplays
     inner join time on songplays.start_time = time.start_time
+    where {{ of_level() }}
     group by time.weekday, time.hour
 )
 

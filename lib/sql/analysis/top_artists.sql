@@ -1,4 +1,4 @@
--- The most played artists over all plays, matched or not, of those with at least :least listeners.
+-- The most played artists, matched or not, over plays of :level ('' for all), of those with at least :least listeners.
 -- `left_out`: how many artists have fewer.
 with artists_played as (
     select
@@ -8,7 +8,7 @@ with artists_played as (
         count(songplays.artist_id) as matched
     from songplays
     left join users on songplays.user_key = users.user_key
-    where songplays.artist_name is not null
+    where songplays.artist_name is not null and {{ of_level() }}
     group by songplays.artist_name
 )
 

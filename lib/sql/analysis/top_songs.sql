@@ -1,4 +1,4 @@
--- The most played songs over all plays, matched or not, of those with at least :least listeners.
+-- The most played songs, matched or not, over plays of :level ('' for all), of those with at least :least listeners.
 -- `left_out`: how many songs have fewer.
 with songs as (
     select
@@ -9,7 +9,7 @@ with songs as (
         count(songplays.song_id) as matched
     from songplays
     left join users on songplays.user_key = users.user_key
-    where songplays.song_title is not null
+    where songplays.song_title is not null and {{ of_level() }}
     group by songplays.song_title, songplays.artist_name
 )
 

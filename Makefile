@@ -1,12 +1,17 @@
-# run · test · test-live · lab · bench · clean: each builds .venv first when it is missing.
+# run · report-pdf · test · test-live · lab · bench · clean: each builds .venv first when it is missing.
 PYTHON ?= python3
 UV     := .venv/bin/uv
 ARGS   ?=
+RUN    ?= runs/latest
 
-.PHONY: run test test-live lab bench clean lock
+.PHONY: run report-pdf test test-live lab bench clean lock
 
 run: .venv/run.stamp
 	@.venv/bin/python -m lib.run $(ARGS)
+
+# The report of a run as report.pdf beside it; RUN names the run's folder.
+report-pdf: .venv/run.stamp
+	@.venv/bin/python -m lib.pdf "$(RUN)"
 
 test: .venv/test.stamp
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

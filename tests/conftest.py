@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import random
-import shutil
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import redshift_connector
 from lib import ROOT, cluster, config, warehouse
 from lib.load import load
 from lib.warehouse import TABLES
+from tests.browser import chromium
 from tests.standin.aws import Aws
 from tests.standin.redshift import Redshift
 
@@ -380,15 +380,9 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def browser():
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no Chromium is installed here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as player:
-        root = ["--no-sandbox"] if os.geteuid() == 0 else []
-        with player.chromium.launch(executable_path=chromium, args=root) as browser:
-            yield browser
+    """A headless Chromium, where one is installed."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

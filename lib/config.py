@@ -162,6 +162,14 @@ def located(place: str) -> str:
     return place if "://" in place else str((ROOT / Path(place).expanduser()).resolve())
 
 
+def named(place: str) -> str:
+    """Name a place of data to anyone: whole in S3 and in the project, else by its last name."""
+    path = Path(place)
+    if "://" in place:
+        return place
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+
+
 def load(path: str | Path = "", environ: Mapping | None = None, **overrides) -> Settings:
     """Read the settings from their four places.
 

@@ -1,10 +1,13 @@
-"""An executed notebook as one HTML file for reading: no code, no script, nothing to fetch."""
+"""An executed notebook as one HTML file for reading: no code, nothing to fetch.
+
+What a cell tagged `headline`, `quality` or `about` gives (lib/figures.py) becomes a band of figures
+or a box of facts, what one tagged `caution` prints a note; report-hide leaves a cell out.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import bleach
@@ -14,7 +17,7 @@ from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from lib import UserError
+from lib import UserError, page
 
 KINDS = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain"]
 CONFIG = Config(
@@ -23,6 +26,7 @@ CONFIG = Config(
 )
 TAGS = {"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "div", "span", "p", "br"}
 NUMBER = re.compile(r"[-−+]?\d[\d.,]*%?|nan|none|<na>|", re.IGNORECASE)
+TABLE = '<div class="table" role="group" aria-label="Table" tabindex="0">'
 
 
 class ReportError(UserError):
@@ -30,14 +34,38 @@ class ReportError(UserError):
 
 
 class Prose(mistune.HTMLRenderer):
-    """Markdown in which HTML is shown as it is written, and no picture is fetched."""
+    """Markdown in which HTML is shown as it is written, and no picture is fetched.
+
+    `contents`: the second-level headings so far, each as its anchor and its text as HTML.
+    """
+
+    def __init__(self):
+        super().__init__(escape=True)
+        self.contents = {}
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         """Show what a picture's author wrote of it."""
         return escape(text)
 
+    def heading(self, text: str, level: int, **attrs) -> str:
+        """Give a second-level heading an anchor, made of its words."""
+        if level != 2:
+            return super().heading(text, level, **attrs)
+        plain = re.sub(r"<[^>]+>", "", text)
+        words = re.sub(r"\W+", "-", unescape(plain).lower()).strip("-")
+        anchor = f"{len(self.contents) + 1}-{words}"
+        self.contents[anchor] = plain
+        return f'<h2 id="{anchor}">{text}</h2>\n'
 
-prose = mistune.create_markdown(renderer=Prose(escape=True), plugins=["table"])
+    def table(self, text: str) -> str:
+        """Let a wide table scroll on its own."""
+        return f"{TABLE}<table>\n{text}</table>\n</div>\n"
+
+    def nav(self) -> str:
+        """Return the list of contents; nothing when there is nothing to choose from."""
+        links = [f'<li><a href="#{to}">{text}</a></li>' for to, text in self.contents.items()]
+        label = '<nav aria-labelledby="contents"><p id="contents">Contents</p>'
+        return f"{label}\n<ol>\n{chr(10).join(links)}\n</ol></nav>\n" if len(links) > 1 else ""
 
 
 def write(notebook: Path, to: Path, title: str) -> Path:
@@ -53,19 +81,28 @@ def write(notebook: Path, to: Path, title: str) -> Path:
     exporter = HTMLExporter(
         config=CONFIG,
         template_name="report",
-        extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
+        extra_template_basedirs=[str(page.TEMPLATES)],
     )
-    exporter.register_filter("prose", prose)
+    prose = Prose()
+    exporter.register_filter("prose", mistune.create_markdown(renderer=prose, plugins=["table"]))
+    exporter.register_filter("rows", rows)
     exporter.register_filter("tables", tables)
-    page, _ = exporter.from_notebook_node(nb, resources={"metadata": {"name": title}})
-    to.parent.mkdir(parents=True, exist_ok=True)
-    draft = to.with_name(f".{to.name}.{os.getpid()}")
-    try:
-        draft.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(draft, to)
-    finally:
-        draft.unlink(missing_ok=True)
-    return to
+    resources = {"metadata": {"name": title}} | page.parts()
+    html, _ = exporter.from_notebook_node(nb, resources=resources)
+    return page.write(html.replace("<h2", f"{prose.nav()}<h2", 1), to)
+
+
+def headline(notebook: Path) -> list[dict[str, str]]:
+    """Return the figures of an executed notebook's headline, as lib/figures.py names them."""
+    nb = nbformat.read(notebook, as_version=4)
+    names = ("figure", "period", "value", "change", "before")
+    return [
+        dict(zip(names, row, strict=False))
+        for cell in nb.cells
+        if "headline" in cell.metadata.get("tags", [])
+        for output in cell.get("outputs", [])
+        for row in rows(output.get("data", {}).get("text/html", ""))
+    ]
 
 
 def check(nb: nbformat.NotebookNode, name: str) -> None:
@@ -88,6 +125,12 @@ def check(nb: nbformat.NotebookNode, name: str) -> None:
             raise ReportError(f"{name} was not run to its end; it stopped under “{heading}”.")
 
 
+def rows(html: str) -> list[list[str]]:
+    """Return the texts of a DataFrame's rows, without its index."""
+    table = BeautifulSoup(html, "html.parser")
+    return [[cell.text for cell in row("td")] for row in table("tr") if row("td")]
+
+
 def tables(html: str) -> str:
     """Keep an output's tables and plain text markup; escape the rest; columns of numbers align."""
     html = re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL | re.IGNORECASE)
@@ -97,5 +140,10 @@ def tables(html: str) -> str:
             if all(NUMBER.fullmatch(cell.text.strip()) for cell in column[1:]):
                 for cell in column:
                     cell["class"] = "number"
-        table.wrap(soup.new_tag("div", attrs={"class": "table", "tabindex": "0"}))
+        for heading in table("th"):
+            heading["scope"] = "col" if heading.find_parent("thead") else "row"
+            if not heading.text.strip():
+                heading.name = "td"  # above an index without a name, it is the heading of nothing
+                del heading["scope"]
+        table.wrap(BeautifulSoup(TABLE, "html.parser").div)
     return str(soup)

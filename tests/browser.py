@@ -19,3 +19,11 @@ def chromium():
         player.chromium.launch(executable_path=path, args=pdf.options()) as browser,
     ):
         yield browser
+
+
+def faults(page) -> list[str]:
+    """Return what axe-core, its best practices included, finds wrong with a page: a line each."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [f"{fault['id']}: {node['html']}" for fault in found for node in fault["nodes"]]

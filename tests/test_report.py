@@ -14,8 +14,11 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from traitlets.config import Config
 
-from lib import ROOT, report
+from lib import ROOT, pdf, report
+from lib.page import parts
+from tests.browser import faults
 
+SCRIPT = parts()["script"]
 EVIL = "<script>alert(1)</script><img src='http://evil.example/x.png' onerror=alert(2)>"
 SETUP = """
 import sys
@@ -23,11 +26,18 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 from lib import charts
 evil = {evil!r}
-songs = pd.DataFrame({{"song_title": [evil, "W" * 200], "where": "Lake " * 20, "plays": [9, 8]}})
+titles, where = [evil, "W" * 200, "Song"], "Lake " * 20
+songs = pd.DataFrame({{"song_title": titles, "where": where, "plays": [9, 8, 10]}})
 users = pd.DataFrame({{"day": pd.date_range("2018-11-01", periods=30), "users": range(30)}})
 texts = dict(subtitle="Users by day", source="Sparkify sample data")
 print("set up")
 """
+
+
+def tagged(tag, source):
+    return new_code_cell(source, metadata={"tags": [tag]})
+
+
 CELLS = [
     new_markdown_cell("# What listeners play\n\nAll plays; the price is $5 or $6."),
     new_code_cell(SETUP.format(evil=EVIL), metadata={"tags": ["report-hide"]}),
@@ -47,6 +57,19 @@ CELLS = [
     new_code_cell("HTML(f'<table><tr><th>song</th></tr><tr><td>{evil}</td></tr></table>')"),
     new_code_cell("Markdown(f'**Most played**: {evil} ![x](http://evil.example/y.png)')"),
     new_code_cell("print(evil)\nsongs.song_title[0]"),
+    tagged(
+        "headline",
+        "names = ['figure', 'period', 'value', 'change', 'before']\n"
+        "week = ['24–30 Nov 2018', '1,655', '−5.5%', '1,752 on 17–23 Nov']\n"
+        "pd.DataFrame([['Plays', *week], [evil, *week[:2], '', '']], columns=names)",
+    ),
+    tagged(
+        "quality",
+        "checks = [['Audits', '1 of 9 failed', 'look'], [evil, evil, 'ok'], ['Files', '3', '']]\n"
+        "pd.DataFrame(checks, columns=['check', 'finding', 'state'])",
+    ),
+    tagged("about", "pd.DataFrame([['Run', evil]], columns=['fact', 'value'])"),
+    tagged("caution", "print('All of it is invented.', evil)"),
 ]
 
 
@@ -104,11 +127,13 @@ def test_the_page_says_what_it_is_and_what_it_may_load(html, page):
     assert page.title.text == "Sparkify & <friends>"
     assert "width=device-width" in page.find("meta", attrs={"name": "viewport"})["content"]
     policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy.startswith("default-src 'none'; base-uri 'none'; form-action 'none'; ")
+    assert "img-src data:; style-src 'unsafe-inline'; script-src 'sha256-" in policy
 
 
-def test_nothing_is_fetched_and_nothing_runs(html, page):
-    assert not page(["script", "link", "iframe", "object", "embed", "base", "form"])
+def test_nothing_is_fetched_and_only_the_project_s_own_script_is_there(html, page):
+    assert [script.text for script in page("script")] == [SCRIPT]
+    assert not page(["link", "iframe", "object", "embed", "base", "form"])
     assert not [tag for tag in page(True) for name in tag.attrs if name.startswith("on")]
     assert all(tag["src"].startswith("data:") for tag in page(src=True))
     assert not re.search(r"url\(|@import", page.style.text)
@@ -134,22 +159,51 @@ def test_code_hidden_cells_and_warnings_are_left_out(html):
         assert text not in html
 
 
+def test_figures_and_facts_stand_out(page):
+    first, second = page.find(class_="band")("div")
+    assert first.dt.text == "Plays 24–30 Nov 2018"
+    changed = "▼ −5.5% from 1,752 on 17–23 Nov"
+    assert [dd.text for dd in first("dd")] == ["1,655", changed]
+    assert [dd.text for dd in second("dd")] == ["1,655"], "no change without an earlier week"
+    audits, _, files = page.find(class_="box")("div")
+    assert audits.text.split("\n") == ["Audits1 of 9 failed Needs a look"]
+    assert files.text == "Files3"
+    assert page.find("p", class_="caution").text.startswith("All of it is invented.")
+
+
+def test_the_headline_is_told_to_the_runner(folder):
+    first, second = report.headline(folder / "04_analyse.ipynb")
+    assert (first["figure"], first["value"]) == ("Plays", "1,655")
+    assert second["figure"].startswith("<script>alert(1)</script>")
+
+
+def test_without_a_complete_day_there_are_no_figures_and_a_sentence(tmp_path):
+    html = "<table><thead><tr><th>figure</th></tr></thead><tbody></tbody></table>"
+    output = new_output("execute_result", {"text/html": html}, execution_count=1)
+    cell = tagged("headline", "x") | {"outputs": [output]}
+    path = notebook(tmp_path, nbformat.from_dict(cell))
+    written = report.write(path, tmp_path / "report.html", "title").read_text("utf-8")
+    assert "The log holds no complete day yet" in written
+
+
 def test_what_a_cell_prints_is_a_paragraph_with_its_lines(page):
     assert page.find("p", class_="said").text == "29 users listen.\nMost pay."
 
 
 def test_markup_in_data_is_shown_and_never_passed_through(page):
     prints, plain = page("p", class_="said")[-1], page("pre")[-1]
-    frame, unescaped = page(class_="table")
+    _, frame, unescaped = page(class_="table")
     marked = page.find("strong", string="Most played").parent
-    for place in (prints, plain, frame, unescaped, marked):
+    tagged = page(class_=["band", "box", "caution"])
+    assert len(tagged) == 4
+    for place in (prints, plain, frame, unescaped, marked, *tagged):
         assert "<script>alert(1)</script>" in place.text
         assert not place(["script", "img"])
 
 
 def test_tables_scroll_on_their_own_and_numbers_align(page):
-    table = page.find(class_="table")
-    header, first, _ = table("tr")
+    table = page(class_="table")[1]
+    header, first, *_ = table("tr")
     assert [cell.text for cell in header(class_="number")] == ["", "plays"]
     assert [cell.text for cell in first(class_="number")] == ["0", "9"]
 
@@ -227,3 +281,98 @@ def test_it_opens_offline_without_a_fault_at_any_width(opened_offline, folder, w
         inset = picture["width"] * 0.15 / 6  # the white at a chart's edge
         assert picture["x"] + inset == pytest.approx(text["x"], abs=1)
         assert picture["width"] > 0.9 * min(width, 608)
+        assert faults(page) == []
+
+
+def test_a_table_is_sorted_by_mouse_and_by_keys(opened_offline, folder):
+    with opened_offline(folder / "report.html") as page:
+        table = page.locator(".table table").nth(1)
+        plays, title = (table.get_by_role("button", name=name) for name in ("plays", "song_title"))
+        heading = table.locator("th", has_text="plays")
+
+        def shown():
+            return table.locator("tbody td:last-child").all_text_contents()
+
+        assert (shown(), heading.get_attribute("aria-sort")) == (["9", "8", "10"], None)
+        plays.click()
+        assert (shown(), heading.get_attribute("aria-sort")) == (["10", "9", "8"], "descending")
+        plays.press("Enter")
+        assert (shown(), heading.get_attribute("aria-sort")) == (["8", "9", "10"], "ascending")
+        title.focus()
+        page.keyboard.press("Space")
+        assert (shown(), heading.get_attribute("aria-sort")) == (["9", "10", "8"], None)
+        assert faults(page) == []
+
+
+def test_it_reads_the_same_without_script(browser, folder):
+    with browser.new_context(java_script_enabled=False, offline=True) as context:
+        page = context.new_page()
+        page.goto((folder / "report.html").as_uri())
+        assert page.locator("th", has_text="plays").inner_text() == "plays"
+        assert page.get_by_role("button").count() == 0
+        assert page.get_by_role("link", name="Which songs?").is_visible()
+
+
+def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(browser, html, tmp_path):
+    """Were something passed through, the browser itself would still refuse it."""
+    worse = tmp_path / "worse.html"
+    passed = "<script>document.title = 'ran'</script><img src='x.png' onerror='document.title = 1'>"
+    worse.write_text(html.replace("</main>", f"{passed}</main>"), encoding="utf-8")
+    (tmp_path / "x.png").write_bytes(b"")
+    with browser.new_context() as context:
+        page, refused = context.new_page(), []
+        page.on("console", lambda message: refused.append(message.text))
+        page.goto(worse.as_uri())
+        assert page.title() == "Sparkify & <friends>"
+        assert len(refused) == 3, refused
+
+
+def test_keys_lead_past_the_contents_to_the_report_and_to_each_chapter(opened_offline, folder):
+    with opened_offline(folder / "report.html", width=375) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.tagName") == "MAIN"
+        for link in page.locator("nav a").all():
+            target = page.locator(f'[id="{link.get_attribute("href")[1:]}"]')
+            assert target.inner_text() == link.inner_text()
+        assert page.locator("nav a").count() == page.locator("h2").count() == 2
+
+
+def test_on_paper_there_is_nothing_to_press(opened_offline, folder):
+    with opened_offline(folder / "report.html", scheme="dark") as page:
+        page.emulate_media(media="print")
+        assert not page.locator("nav").is_visible()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(255, 255, 255)"
+        )
+        assert page.evaluate("getComputedStyle(document.querySelector('figure')).breakInside") == (
+            "avoid"
+        )
+
+
+def test_the_pdf_is_written_by_the_installed_chromium(browser, folder, capsys):
+    assert pdf.main([str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder / 'report.pdf'}\n"
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("names", "report_is_there", "sentence"),
+    [
+        (("no-such-browser",), True, "No Chromium or Chrome is installed here to print"),
+        (("false",), True, "did not print"),
+        (pdf.NAMES, False, "There is no"),
+    ],
+)
+def test_what_can_not_be_printed_gets_one_sentence(
+    tmp_path, monkeypatch, capsys, names, report_is_there, sentence
+):
+    monkeypatch.setattr(pdf, "NAMES", names)
+    if report_is_there:
+        (tmp_path / "report.html").write_text("<!DOCTYPE html>")
+    assert pdf.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "report.pdf").exists()

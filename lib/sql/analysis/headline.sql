@@ -1,0 +1,35 @@
+-- The figures of the last seven complete days (UTC), or of as many as there are, and below them
+-- those of the seven days before, when these are complete too. The log's first and last day are
+-- complete when it reaches their first and last hour.
+with complete as (
+    select
+        cast(min(start_time) + interval '23 hours' as date) as first_day,
+        cast(cast(max(start_time) + interval '1 hour' as date) - 1 as date) as last_day
+    from staging_events
+),
+
+weeks as (
+    select greatest(first_day, cast(last_day - 6 as date)) as first_day, last_day
+    from complete
+    where first_day <= last_day
+    union all
+    select cast(last_day - 13 as date), cast(last_day - 7 as date)
+    from complete
+    where first_day <= cast(last_day - 13 as date)
+)
+
+select
+    weeks.first_day,
+    weeks.last_day,
+    count(songplays.songplay_key) as plays,
+    count(distinct users.user_id) as listeners,
+    cast(count(case when songplays.level = 'paid' then 1 end) as double precision)
+        / nullif(count(songplays.songplay_key), 0) as paid_share,
+    cast(count(users.user_key) as double precision)
+        / nullif(count(distinct users.user_id), 0) as plays_per_listener
+from weeks
+left join songplays
+    on cast(songplays.played_at as date) between weeks.first_day and weeks.last_day
+left join users on songplays.user_key = users.user_key
+group by weeks.first_day, weeks.last_day
+order by weeks.first_day desc

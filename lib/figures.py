@@ -115,7 +115,7 @@ def audited(warehouse: Warehouse, settings: Settings) -> tuple[str, str]:
     values = {"first_batch": 0, "min_coverage": settings.load.min_coverage}
     audits = (*STAGE_AUDITS, *STAR_AUDITS)
     found = {name: len(warehouse.rows(f"audit/{name}", **values)) for name in audits}
-    failed = ", ".join(f"{name} ({rows:,} rows)" for name, rows in found.items() if rows)
+    failed = ", ".join(f"{name} found {rows:,}" for name, rows in found.items() if rows)
     if not failed:
         return f"All {len(audits)} passed", "ok"
     return f"{sum(map(bool, found.values()))} of {len(audits)} failed: {failed}", "look"

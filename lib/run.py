@@ -1,8 +1,9 @@
 """Run the notebooks headless: `python -m lib.run`, one process, a fresh kernel each.
 
 Each run leaves a folder runs/<utc>-<target>/ with the executed notebooks, report.html, charts/ and
-journal.json, and a link runs/latest to it. Exit code 0 only when every cell ran, 1 when a notebook
-failed, 2 for a wrong option or setting, 130 after Ctrl-C, 143 after SIGTERM.
+journal.json, a link runs/latest to it, and runs/index.html, a page over all runs. Exit code 0 only
+when every cell ran, 1 when a notebook failed, 2 for a wrong option or setting, 130 after Ctrl-C,
+143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -150,6 +151,8 @@ class Run:
         self.journal |= {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "status": "running",
+            "target": self.settings.dwh.target,
+            "data": _data(self.settings),
             "parameters": self.parameters,
             "notebooks": [{"name": name, "status": "pending"} for name in self.parameters],
         }
@@ -162,6 +165,7 @@ class Run:
             raise
         finally:
             self._write_journal()
+            self._write_index()
 
     def _execute_one(self, entry: dict) -> None:
         name, began = entry["name"], time.perf_counter()
@@ -184,7 +188,19 @@ class Run:
     def _write_report(self, name: str) -> None:
         from lib import report
 
-        report.write(self.folder / f"{name}.ipynb", self.folder / "report.html", "Sparkify")
+        notebook = self.folder / f"{name}.ipynb"
+        report.write(notebook, self.folder / "report.html", f"Sparkify · {self.folder.name}")
+        self.journal["headline"] = report.headline(notebook)
+
+    def _write_index(self) -> None:
+        """Write the page over all runs; what stops that says so, and the run stands."""
+        from lib import index
+
+        try:
+            index.write(self.folder.parent)
+        except OSError as error:
+            at = _short(self.folder.parent / "index.html")
+            print(f"\n{at} can't be written: {error.strerror}.", file=sys.stderr)
 
     def _write_journal(self) -> None:
         unfinished = self.folder / "journal.json.part"
@@ -205,6 +221,8 @@ class Run:
             latest = self.folder.parent / "latest"
             folder = latest if latest.exists() else self.folder
             lines += ["", f"report: {_short(folder / 'report.html')}"]
+        if (index := self.folder.parent / "index.html").is_file():
+            lines.append(f"all runs: {_short(index)}")
         return "\n".join(lines)
 
 
@@ -288,6 +306,13 @@ def new_folder(runs: Path, name: str) -> Path:
     except OSError:  # no links here, or a folder of that name: the run goes on without
         link.unlink(missing_ok=True)
     return folder
+
+
+def _data(settings: config.Settings) -> str:
+    """Say what data a run is on, in words that anyone may read."""
+    if settings.uses_sample:
+        return settings.source
+    return f"{settings.source}, {config.named(settings.log_data)}"
 
 
 def _short(path: Path) -> str:

@@ -1,0 +1,60 @@
+"""The page over all runs of a folder: when, on what, how each ended, and its report."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader
+
+from lib import page
+
+
+def write(runs: Path) -> Path:
+    """Write `runs`/index.html over the runs in that folder, newest first."""
+    env = Environment(loader=FileSystemLoader(page.TEMPLATES), autoescape=True)
+    listed = sorted(filter(None, map(entry, runs.iterdir())), key=lambda one: one["name"])
+    listed.sort(key=lambda one: one["started"] or datetime.min.replace(tzinfo=UTC), reverse=True)
+    html = env.get_template("index.html.j2").render(page.parts(), runs=listed)
+    return page.write(html, runs / "index.html")
+
+
+def entry(folder: Path) -> dict | None:
+    """Return one run as the page shows it, None for a folder that is none.
+
+    A journal that can't be read is said to be so; of an older one, what it does not hold is ''.
+    """
+    if folder.is_symlink():  # runs/latest
+        return None
+    unreadable = {"name": folder.name, "started": None, "status": "journal can't be read"}
+    try:
+        about = described(json.loads((folder / "journal.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return unreadable
+    report = folder / "report.html"
+    link = f"./{quote(os.fsencode(folder.name))}/report.html" if report.is_file() else ""
+    return unreadable | about | {"link": link}
+
+
+def described(journal: dict) -> dict:
+    """Return what a journal says of its run."""
+    notebooks = journal["notebooks"]
+    failed = next((one for one in notebooks if one["status"] == "failed"), None)
+    where = f" in {failed['name']}, “{failed.get('heading', '')}”" if failed else ""
+    states = {"completed": "ok", "running": "running, or cut off", "failed": f"failed{where}"}
+    targets = [given["target"] for given in journal["parameters"].values() if "target" in given]
+    (plays,) = [one for one in journal.get("headline", []) if one["figure"] == "Plays"] or [{}]
+    return {
+        "started": datetime.fromisoformat(journal["started"]),
+        "status": states[journal["status"]],
+        "target": journal.get("target", targets[0] if targets else ""),
+        "data": journal.get("data", ""),
+        "minutes": sum(one.get("seconds", 0) for one in notebooks) / 60,
+        "plays": plays.get("value", ""),
+        "period": plays.get("period", ""),
+    }

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 
 from lib import ROOT, config, run, sample, warehouse
+from tests.browser import faults
 from tests.runner import runner
 
 
@@ -80,6 +81,9 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
     journal = json.loads((folder / "journal.json").read_text())
     assert [entry["status"] for entry in journal["notebooks"]] == ["completed"] * 5
     assert journal["status"] == "completed"
+    assert [figure["figure"] for figure in journal["headline"]][:2] == ["Plays", "Listeners"]
+    listed = (folder.parent / "index.html").read_text("utf-8")
+    assert '<a href="./first/report.html">first</a>' in listed
     for table, count in complete.rows.items():
         assert f"{table:<16}{count:>14,} rows" in done.stdout
     assert "coverage" in done.stdout
@@ -87,8 +91,15 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
 
 
 def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_offline):
-    for width in (375, 1280):
-        with opened_offline(complete.folder / "runs" / "first" / "report.html", width) as page:
+    report = complete.folder / "runs" / "first" / "report.html"
+    assert report.stat().st_size < 2_000_000
+    for width, scheme in ((375, "light"), (1100, "dark")):
+        with opened_offline(report, width, scheme) as page:
+            assert faults(page) == []
+            assert page.locator(".band dt").count() == 4
+            facts = page.locator(".box").all_inner_texts()
+            assert ["All 9 passed" in facts[0], "first" in facts[1]] == [True, True]
+            assert str(complete.folder) not in page.content()
             assert page.evaluate("document.images.length") == 7
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert page.inner_text("h1") == "What Sparkify's listeners do"
@@ -113,6 +124,8 @@ def test_a_failed_run_says_where_and_goes_on_from_there(complete, loaded, bad, t
     journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
     states = [entry["status"] for entry in journal["notebooks"]]
     assert states == ["completed", "completed", "failed", "pending", "pending"]
+    listed = (tmp_path / "runs" / "index.html").read_text("utf-8")
+    assert "failed in 03_load, “Load”" in listed
     assert rows(tmp_path) == complete.rows
     another = next(bad.parent.rglob("2018-11-*.json")).read_text().splitlines()[0]
     bad.write_text(json.dumps(json.loads(another) | {"sessionId": 9999}))
@@ -162,6 +175,14 @@ def test_a_wrong_option_gets_one_sentence_and_exit_code_2(words, sentence, tmp_p
     assert sentence in said.err
     assert len(said.err.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists(), "nothing is made for a wrong option"
+
+
+def test_a_page_over_all_runs_that_can_not_be_written_stops_no_run(own_notebook, tmp_path, capsys):
+    (tmp_path / "runs" / "index.html").mkdir(parents=True)
+    assert run.main(own_notebook("1")) == 0
+    said = capsys.readouterr()
+    assert "index.html can't be written: Is a directory." in said.err
+    assert "all runs" not in said.out
 
 
 def test_an_existing_name_is_not_overwritten(tmp_path, capsys):

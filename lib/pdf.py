@@ -46,21 +46,27 @@ def write(report: Path, to: Path) -> Path:
             f"No Chromium or Chrome is installed here to print {report}; install one, or open the "
             "report in any browser and print it from there."
         )
-    with TemporaryDirectory(prefix="print-") as folder:
-        page, own = Path(folder) / "report.pdf", f"--user-data-dir={folder}/profile"
-        quiet = ["--headless", "--disable-gpu", "--no-pdf-header-footer", own]
-        command = [browser, *quiet, *options(), f"--print-to-pdf={page}", report.resolve().as_uri()]
-        try:
-            done = subprocess.run(  # noqa: S603 a browser of this machine, a file of this run
-                command, capture_output=True, text=True, timeout=PATIENCE
-            )
-        except subprocess.TimeoutExpired:
-            raise PdfError(f"{browser} did not print {report} in {PATIENCE} s.") from None
-        if not page.is_file():
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise PdfError(f"{browser} did not print {report}: {said[-1]}")
-        shutil.move(page, to)
+    try:  # beside the report: the Chromium of a snap sees nothing of /tmp
+        with TemporaryDirectory(prefix="print-", dir=report.parent) as folder:
+            _print(browser, report, Path(folder) / "report.pdf", f"{folder}/profile")
+            os.replace(f"{folder}/report.pdf", to)
+    except OSError as error:
+        raise PdfError(f"{to} can't be written: {error.strerror}.") from None
     return to
+
+
+def _print(browser: str, report: Path, to: Path, profile: str) -> None:
+    quiet = ["--headless", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={profile}"]
+    page = [f"--print-to-pdf={to.resolve()}", report.resolve().as_uri()]
+    try:
+        done = subprocess.run(  # noqa: S603 a browser of this machine, a file of this run
+            [browser, *quiet, *options(), *page], capture_output=True, text=True, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        raise PdfError(f"{browser} did not print {report} in {PATIENCE} s.") from None
+    if not to.is_file():
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise PdfError(f"{browser} did not print {report}: {said[-1]}")
 
 
 def main(arguments: list[str]) -> int:

@@ -32,14 +32,19 @@ def weeks(world, play, song):
     paid, nobody = {"userId": "10", "level": "paid"}, {"userId": "", "level": "free"}
     last_day = [play(15, "12:00:00")]
     last_week = [
-        play(7, "23:59:59"),
-        play(8, "00:00:00"),
+        play(8, "23:59:59"),
         play(10, "09:00:00", **paid),
         play(10, "09:05:00", **paid),
         play(12, "10:00:00", **nobody),
         play(14, "23:00:00", **paid),
     ]
-    first_week = [play(1, "00:30:00", page="Home"), play(1, "23:59:59")]
+    first_week = [
+        play(1, "00:30:00", page="Home"),
+        play(1, "23:59:59"),
+        play(3, "08:00:00"),
+        play(7, "23:59:59", userId="11"),
+        play(8, "00:00:00"),
+    ]
     found = []
     for number, events in enumerate([last_day, last_week, first_week]):
         world.log(*events, file=f"{number}.json")
@@ -55,22 +60,23 @@ def plain(value):
 
 def test_the_headline_is_the_last_complete_week_against_the_one_before(weeks, world):
     noon_alone, one_week, two_weeks = weeks
-    last = (date(2018, 11, 8), date(2018, 11, 14), 5, 2, 0.6, 2.0)
     assert noon_alone == [], "a day that ends at noon is not complete"
-    assert one_week == [last], "a day that begins at 23:59 is not complete"
-    assert two_weeks == [last, (date(2018, 11, 1), date(2018, 11, 7), 2, 1, 0.0, 2.0)]
+    six_days = (date(2018, 11, 9), date(2018, 11, 14), 4, 1, 0.75, 3.0)
+    assert one_week == [six_days], "nor is one that begins at 23:59"
+    last_week = (date(2018, 11, 8), date(2018, 11, 14), 6, 2, 0.5, 2.5)
+    assert two_weeks == [last_week, (date(2018, 11, 1), date(2018, 11, 7), 3, 2, 0.0, 1.5)]
 
     days = "8–14 Nov 2018"
     assert figures.headline(world.dwh).to_numpy().tolist() == [
-        ["Plays", days, "5", "+150.0%", "2 on 1–7 Nov"],
-        ["Listeners", days, "2", "+100.0%", "1 on 1–7 Nov"],
-        ["Played while paid", days, "60%", "+60.0 points", "0% on 1–7 Nov"],
-        ["Plays per listener", days, "2", "unchanged", "2 on 1–7 Nov"],
+        ["Plays", days, "6", "+100.0%", "3 on 1–7 Nov"],
+        ["Listeners", days, "2", "unchanged", "2 on 1–7 Nov"],
+        ["Played while paid", days, "50%", "+50.0 points", "0% on 1–7 Nov"],
+        ["Plays per listener", days, "2.5", "+66.7%", "1.5 on 1–7 Nov"],
     ]
     settings = replace(world.settings, load=config.Load(min_coverage=0.5))
     quality = {check: (said, state) for check, said, state in rows(figures.quality, world)}
-    assert quality["Coverage"] == ("0.0% of 8 plays match a song of the catalogue", "")
-    assert quality["Left out"] == ("None of 10 records", "ok")
+    assert quality["Coverage"] == ("0.0% of 10 plays match a song of the catalogue", "")
+    assert quality["Left out"] == ("None of 12 records", "ok")
     assert quality["Audits"] == ("All 9 passed", "ok")
     assert quality["Events"][0] == "1 Nov 2018, 00:30 UTC to 15 Nov 2018, 12:00 UTC"
     assert quality["Files"][0].startswith("3 of events and 1 of songs, ")

@@ -1,6 +1,6 @@
 """An executed notebook as one HTML file for reading: no code, nothing to fetch.
 
-What a cell tagged `headline`, `quality` or `about` gives (lib/figures.py) becomes a band of figures
+What a cell tagged `headline`, `quality` or `about` gives (lib/summary.py) becomes a band of figures
 or a box of facts, what one tagged `caution` prints a note; report-hide leaves a cell out.
 """
 
@@ -93,7 +93,7 @@ def write(notebook: Path, to: Path, title: str) -> Path:
 
 
 def headline(notebook: Path) -> list[dict[str, str]]:
-    """Return the figures of an executed notebook's headline, as lib/figures.py names them."""
+    """Return the figures of an executed notebook's headline, as lib/summary.py names them."""
     nb = nbformat.read(notebook, as_version=4)
     names = ("figure", "period", "value", "change", "before")
     return [

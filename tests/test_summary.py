@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lib import config, figures
+from lib import config, summary
 
 
 def at(day: int, clock: str) -> int:
@@ -67,23 +67,23 @@ def test_the_headline_is_the_last_complete_week_against_the_one_before(weeks, wo
     assert two_weeks == [last_week, (date(2018, 11, 1), date(2018, 11, 7), 3, 2, 0.0, 1.5)]
 
     days = "8–14 Nov 2018"
-    assert figures.headline(world.dwh).to_numpy().tolist() == [
+    assert summary.headline(world.dwh).to_numpy().tolist() == [
         ["Plays", days, "6", "+100.0%", "3 on 1–7 Nov"],
         ["Listeners", days, "2", "unchanged", "2 on 1–7 Nov"],
         ["Played while paid", days, "50%", "+50.0 points", "0% on 1–7 Nov"],
         ["Plays per listener", days, "2.5", "+66.7%", "1.5 on 1–7 Nov"],
     ]
     settings = replace(world.settings, load=config.Load(min_coverage=0.5))
-    quality = {check: (said, state) for check, said, state in rows(figures.quality, world)}
+    quality = {check: (said, state) for check, said, state in rows(summary.quality, world)}
     assert quality["Coverage"] == ("0.0% of 10 plays match a song of the catalogue", "")
     assert quality["Left out"] == ("None of 12 records", "ok")
     assert quality["Audits"] == ("All 9 passed", "ok")
     assert quality["Events"][0] == "1 Nov 2018, 00:30 UTC to 15 Nov 2018, 12:00 UTC"
     assert quality["Files"][0].startswith("3 of events and 1 of songs, ")
     failed = "1 of 9 failed: coverage_reaches_floor found 1"
-    assert figures.audited(world.dwh, settings) == (failed, "look")
+    assert summary.audited(world.dwh, settings) == (failed, "look")
 
-    about = dict(rows(figures.about, world, "/home/anna/runs/friday"))
+    about = dict(rows(summary.about, world, "/home/anna/runs/friday"))
     assert about["Run"] == "friday"
     assert about["Warehouse"].startswith(("local, DuckDB 1.", "redshift, sparkify-dwh"))
     assert "pandas" in about["Versions"]
@@ -96,13 +96,13 @@ def rows(of, world, *more) -> list[tuple]:
 
 
 def test_an_empty_warehouse_has_no_headline_and_says_what_it_lacks(world):
-    assert figures.headline(world.dwh).empty
-    found = {check: said for check, said, _ in rows(figures.quality, world)}
+    assert summary.headline(world.dwh).empty
+    found = {check: said for check, said, _ in rows(summary.quality, world)}
     assert (found["Events"], found["Last load"], found["Files"]) == ("none", "none", "none")
 
 
 def test_records_that_were_left_out_ask_for_a_look():
-    assert figures.left_out(3, 1200) == ("3 of 1,200 records (0.25%); see load_rejects", "look")
+    assert summary.left_out(3, 1200) == ("3 of 1,200 records (0.25%); see load_rejects", "look")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_records_that_were_left_out_ask_for_a_look():
     ],
 )
 def test_days_are_written_as_short_as_they_are_clear(first, last, said):
-    assert figures.days({"first_day": first, "last_day": last}) == said
+    assert summary.days({"first_day": first, "last_day": last}) == said
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_days_are_written_as_short_as_they_are_clear(first, last, said):
 )
 def test_a_reader_is_told_what_the_data_is_not(uses_sample, log_data, said):
     settings = SimpleNamespace(uses_sample=uses_sample, log_data=log_data)
-    assert figures.caution(settings).startswith(said)
+    assert summary.caution(settings).startswith(said)

@@ -68,6 +68,7 @@ def parser() -> Parser:
     add("--keep", action="store_true", help="leave the cluster running (redshift)")
     add("--teardown", action="store_true", help="remove the warehouse at the end (local)")
     add("--full-refresh", action="store_true", help="build the star anew from staging (03_load)")
+    add("--export", metavar="FOLDER", help="write the star as Parquet and CSV, and run nothing")
     add("--status", action="store_true", help="show what exists and costs, and run nothing")
     set_parameter = {"dest": "parameters", "nargs": 2, "action": "append", "default": []}
     names = {"metavar": ("NAME", "VALUE"), "help": "set a notebook's parameter; repeatable"}
@@ -359,16 +360,30 @@ def _show_price(settings: config.Settings, confirmed: bool) -> None:
         raise UsageError(plan.how_to_confirm)
 
 
+def _asked(options, settings: config.Settings) -> str:
+    """Do what is asked instead of a run, and return what there is to say of it; else ''."""
+    if options.status:
+        from lib import provision
+
+        return provision.status(settings)
+    if options.export:
+        from lib import export
+
+        folder = Path(_absolute(options.export))
+        rows = export.export(settings, folder)
+        lines = [f"{table:<9} {count:,} rows" for table, count in rows.items()]
+        return "\n".join([*lines, f"written as Parquet and CSV to {_short(folder)}"])
+    return ""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         options = parser().parse_args(arguments)
         settings = configured(options)
-        if options.status:
-            from lib import provision
-
-            print(provision.status(settings))
+        if said := _asked(options, settings):
+            print(said)
             return 0
         run = prepared(options, settings)
     except UserError as error:

@@ -24,7 +24,7 @@ STAGING = ("staging_events", "staging_songs")
 STAR = ("users", "songs", "artists", "time", "songplays")
 LEDGER = ("load_files", "load_rejects")
 TABLES = (*STAGING, *STAR, *LEDGER)
-VIEWS = ("song_catalogue",)
+VIEWS = ("song_catalogue", "plays")
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
 PROBES = 200  # parses of pieces of a bundle, to find its bad files
 BOUND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
@@ -214,6 +214,16 @@ class Warehouse:
                 self._execute("rollback")
             raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that is asked within see one state, whatever is committed meanwhile."""
+        self._execute("begin")
+        try:
+            yield
+        finally:
+            with suppress(WarehouseError):
+                self._execute("rollback")
+
     @staticmethod
     def words(error: Exception) -> str:
         """Return what an engine's driver says in an error."""
@@ -223,7 +233,7 @@ class Warehouse:
     def why_refused(message: str) -> str:
         """Return an engine's message, or what to do when a table of the model is missing."""
         missing = MISSING.search(message)
-        if missing and missing[1] in TABLES:
+        if missing and missing[1] in (*TABLES, *VIEWS):
             return f"The warehouse has no table {missing[1]}; run 02_schema first."
         return message
 

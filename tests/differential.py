@@ -1,10 +1,10 @@
-"""Two warehouses compared: every row of every table, every analysis, to the last digit."""
+"""Two warehouses compared: every row of every table and view, every analysis, to the last digit."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from lib.warehouse import SQL, TABLES, Warehouse
+from lib.warehouse import SQL, TABLES, VIEWS, Warehouse
 
 # What says when and in which load a row came in differs between any two warehouses.
 OF_ITS_OWN = {"loaded_at"}
@@ -27,7 +27,7 @@ def rows(frame: pd.DataFrame) -> list[tuple]:
 def differences(one: Warehouse, other: Warehouse) -> list[str]:
     """Return what differs between two warehouses, a line each; nothing when all is equal."""
     found = []
-    for name in TABLES:
+    for name in (*TABLES, *VIEWS):
         frames = [w._frame(f"select * from {name}", {}) for w in (one, other)]
         frames = [frame.drop(columns=OF_ITS_OWN & set(frame.columns)) for frame in frames]
         found += compared(f"table {name}", *(sorted(rows(frame), key=repr) for frame in frames))

@@ -1,0 +1,2 @@
+-- A session has one cursor at a time.
+close export

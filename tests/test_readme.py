@@ -5,26 +5,28 @@ from calendar import day_name
 
 from lib import ROOT, config, load, run, sample, warehouse
 
+ROWS = r"^\| `(\w+)` \| \w+ \| \S.* \|$"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def codebook() -> dict[str, list[str]]:
     book = README.split("### Codebook")[1].split("\n## ")[0]
     tables = re.split(r"^\*\*`(\w+)`\*\*", book, flags=re.MULTILINE)[1:]
-    rows = r"^\| `(\w+)` \| \w+ \| \S.* \|$"
     pairs = zip(tables[::2], tables[1::2], strict=True)
-    return {table: re.findall(rows, text, re.MULTILINE) for table, text in pairs}
+    return {table: re.findall(ROWS, text, re.MULTILINE) for table, text in pairs}
 
 
-def test_the_codebook_has_every_column_of_every_table_in_order(tmp_path):
+def test_the_codebooks_have_every_column_of_every_table_and_of_plays_in_order(tmp_path):
     settings = config.load(environ={}, database=str(tmp_path / "book.duckdb"))
     opened = warehouse.connect(settings, create=True)
     opened.create_schema()
     columns = {
         table: [name for (name, *_) in opened.raw.execute(f"describe {table}").fetchall()]
-        for table in warehouse.TABLES
+        for table in (*warehouse.TABLES, "plays")
     }
     opened.close()
+    page = (ROOT / "docs" / "bi.md").read_text(encoding="utf-8")
+    assert re.findall(ROWS, page, re.MULTILINE) == columns.pop("plays")
     assert codebook() == columns
 
 

@@ -50,7 +50,7 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
 @contextmanager
 def _complete(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder`, which takes its name when all within has gone well."""
-    unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    unfinished = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
     try:
         if folder.exists():
             raise ExportError(f"{folder} exists, and nothing is overwritten; name a new folder.")

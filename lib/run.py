@@ -366,10 +366,12 @@ def _asked(options, settings: config.Settings) -> str:
         from lib import provision
 
         return provision.status(settings)
-    if options.export:
+    if options.export is not None:
         from lib import export
 
-        folder = Path(_absolute(options.export))
+        if "://" in options.export:
+            raise UsageError("--export writes to a folder of this machine; copy it on from there.")
+        folder = Path(os.path.abspath(os.path.expanduser(options.export)))
         rows = export.export(settings, folder)
         lines = [f"{table:<9} {count:,} rows" for table, count in rows.items()]
         return "\n".join([*lines, f"written as Parquet and CSV to {_short(folder)}"])

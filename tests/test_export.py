@@ -174,4 +174,6 @@ def test_the_command_says_what_was_written_and_a_mistake_in_one_sentence(loaded,
     assert said[-2:] == ["plays     3 rows", f"written as Parquet and CSV to {tmp_path / 'star'}"]
     assert run.main(words) == 2
     assert capsys.readouterr().err.endswith("name a new folder.\n")
+    assert run.main([*words[:2], "--export", "s3://bucket/star"]) == 2
+    assert capsys.readouterr().err.startswith("--export writes to a folder of this machine")
     loaded.open()

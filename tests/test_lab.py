@@ -22,10 +22,11 @@ RAN = """panel => {
     return done && prompts.some(prompt => /\\d/.test(prompt.textContent))
         && panel.querySelector(".jp-Notebook-ExecutionIndicator[data-status='idle']") !== null;
 }"""
-# What an output cuts off: it is wider than its area, which has no scroll bar of its own.
-CUT_OFF = """panel => [...panel.querySelectorAll(".jp-OutputArea-output")]
+# The cells' numbers of the run before, which would pass for those of the next.
+FORGET = "panel => panel.querySelectorAll('.jp-InputPrompt').forEach(p => (p.innerText = ''))"
+# The outputs that do not fit: JupyterLab gives them a scroll bar of their own.
+TOO_WIDE = """panel => [...panel.querySelectorAll(".jp-OutputArea-output")]
     .filter(output => output.scrollWidth > output.clientWidth + 1)
-    .filter(output => !["auto", "scroll"].includes(getComputedStyle(output).overflowX))
     .map(output => output.textContent.slice(0, 80))"""
 CHARTS = """panel => [...panel.querySelectorAll(".jp-OutputArea-output img")]
     .map(chart => chart.complete && chart.naturalWidth > 0 && chart.clientWidth > 300)"""
@@ -53,6 +54,7 @@ class Lab:
     def run_all(self, again: bool = False) -> None:
         """Run all cells, `again` in a new kernel, and wait for the last one."""
         if again:
+            self.panel.evaluate(FORGET)
             self.choose("Restart Kernel and Run All Cells…")
             self.page.locator(".jp-Dialog").get_by_text("Restart", exact=True).click()
         else:
@@ -60,6 +62,7 @@ class Lab:
         self.wait_until_run()
 
     def wait_until_run(self) -> None:
+        """Wait until no cell is running or queued."""
         time.sleep(0.5)  # until the cells are queued
         element = self.panel.element_handle()
         self.page.wait_for_function(RAN, arg=element)
@@ -145,7 +148,7 @@ def lab(browser, tmp_path):
 def looks_well(lab: Lab) -> bool:
     """Assert that nothing is amiss in the notebook that was run."""
     assert lab.errors() == []
-    assert lab.seen(CUT_OFF) == []
+    assert lab.seen(TOO_WIDE) == []
     assert all(lab.seen(CHARTS))
     return True
 

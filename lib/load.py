@@ -154,7 +154,7 @@ class Load:
         )
         return (
             f"Loaded {new:,} new files ({parts}){skipped}. {rejected}"
-            f"{len(self.audits)} audits passed. {self.coverage:.1%} of {self.plays:,} plays are "
+            f"{len(self.audits)} audits passed.\n{self.coverage:.1%} of {self.plays:,} plays are "
             f"matched to a song of the catalogue.{unknown}"
         )
 

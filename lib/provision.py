@@ -40,9 +40,9 @@ def removal(settings: Settings) -> Plan:
     steps = (_remove_database(settings), *_remove_data(settings))
     listed = ", ".join(step.name for step in steps if step.apply)
     confirmation = (
-        f"Nothing was removed. To remove {listed}: set confirm = True above and run this notebook "
-        "again, or run, with the options that you ran before: "
-        "python -m lib.run --only 05 --teardown"
+        f"Nothing was removed. To remove {listed}:\n"
+        "set confirm = True above and run this notebook again, or run, with the options that you\n"
+        "ran before: python -m lib.run --only 05 --teardown"
     )
     return Plan(settings.dwh.target, steps, confirmation=confirmation)
 

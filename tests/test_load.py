@@ -137,7 +137,7 @@ def test_rule_1_coverage_is_matched_plays_over_all_plays(world, event, song, pla
     load = world.load()
     assert (load.plays, load.matched, load.coverage) == (4, 1, 0.25)
     assert str(load) == (
-        "Loaded 2 new files (1 of songs, 1 of events). 9 audits passed. 25.0% of 4 plays are "
+        "Loaded 2 new files (1 of songs, 1 of events). 9 audits passed.\n25.0% of 4 plays are "
         "matched to a song of the catalogue."
     )
 
@@ -945,7 +945,7 @@ def test_only_new_files_are_loaded_and_the_result_says_how_many(world, event, so
     load = world.load()
     assert str(load) == (
         "Loaded 1 new files (0 of songs, 1 of events); 2 files were loaded before. 9 audits "
-        "passed. 0.0% of 3 plays are matched to a song of the catalogue."
+        "passed.\n0.0% of 3 plays are matched to a song of the catalogue."
     )
     frame = load.frame().set_index("table")
     assert frame.loc["songplays"].to_dict() == {"before": 1, "added": 2, "now": 3}

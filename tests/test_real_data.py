@@ -102,7 +102,7 @@ def test_most_played_artists(real):
 
 def test_loading_it_again_changes_nothing(real):
     assert real.said == [
-        "Loaded 7,513 new files (7,493 of songs, 20 of events). 9 audits passed. 2.5% of 4,223 "
+        "Loaded 7,513 new files (7,493 of songs, 20 of events). 9 audits passed.\n2.5% of 4,223 "
         "plays are matched to a song of the catalogue.",
         "Nothing new: all 7,513 files were loaded before. Nothing was changed.",
     ]

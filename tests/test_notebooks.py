@@ -57,6 +57,15 @@ def test_opens_with_what_it_does_needs_and_costs(file):
 
 
 @each
+def test_is_plain_markdown_that_ends_with_what_to_do_next(file):
+    texts = cells(file, "markdown")
+    assert not any(re.search(r"</?\w+[^>]*>", text.source) for text in texts), "GitHub drops HTML"
+    last = nbformat.read(file, as_version=4).cells[-1]
+    (link,) = re.findall(r"^\*\*Next:\*\* .*\]\((\w+\.ipynb)\)", last.source)
+    assert file.with_name(link) in FILES
+
+
+@each
 def test_says_what_each_parameter_is(file):
     (parameters,) = [c for c in cells(file) if "parameters" in c.metadata.get("tags", [])]
     for line in parameters.source.splitlines():

@@ -192,7 +192,7 @@ def test_a_loop_over_levels_draws_the_plays_of_each(executed, world, tmp_path):
     ],
 )
 def test_a_wrong_parameter_gets_one_sentence_and_a_failure(
-    world, tmp_path, name, parameter, value, sentence
+    executed, world, tmp_path, name, parameter, value, sentence
 ):
     done = papermill(name, world | {"out": str(tmp_path)}, "-p", parameter, value)
     assert done.code != 0

@@ -39,6 +39,7 @@ VALUES = {
     "kind": "events",
     "top": 10,
     "least": 5,
+    "level": "",
     "session_id": 1,
     "file": "plays.csv",
 }

@@ -8,6 +8,7 @@ from lib.warehouse import Warehouse
 
 LIMIT = 20  # rows
 WIDEST = 200  # characters of one cell
+LOOK = {"na_rep": "", "float_format": lambda number: f"{number:,.4f}".rstrip("0").rstrip(".")}
 
 
 class SqlError(UserError):
@@ -108,13 +109,13 @@ def as_html(frame, limit: int = LIMIT) -> str:
     import pandas as pd
 
     with pd.option_context("display.max_colwidth", WIDEST):
-        table = frame.head(limit).to_html(index=_index_speaks(frame), border=0, na_rep="")
+        table = frame.head(limit).to_html(index=_index_speaks(frame), border=0, **LOOK)
     return f"{table}\n<p>{_cap(frame, limit)}</p>" if len(frame) > limit else table
 
 
 def as_text(frame, limit: int = LIMIT) -> str:
     """Return the first `limit` rows of a DataFrame as text, and how many there are."""
-    table = frame.head(limit).to_string(index=_index_speaks(frame), na_rep="")
+    table = frame.head(limit).to_string(index=_index_speaks(frame), **LOOK)
     return f"{table}\n{_cap(frame, limit)}" if len(frame) > limit else table
 
 

@@ -87,6 +87,7 @@ def write(notebook: Path, to: Path, title: str) -> Path:
     exporter.register_filter("prose", mistune.create_markdown(renderer=prose, plugins=["table"]))
     exporter.register_filter("rows", rows)
     exporter.register_filter("tables", tables)
+    exporter.register_filter("is_drawn", is_drawn)
     resources = {"metadata": {"name": title}} | page.parts()
     html, _ = exporter.from_notebook_node(nb, resources=resources)
     return page.write(html.replace("<h2", f"{prose.nav()}<h2", 1), to)
@@ -131,6 +132,11 @@ def rows(html: str) -> list[list[str]]:
     return [[cell.text for cell in row("td")] for row in table("tr") if row("td")]
 
 
+def is_drawn(cell: nbformat.NotebookNode) -> bool:
+    """Tell whether a cell shows a picture; a table beside it repeats what it draws."""
+    return any(kind.startswith("image/") for one in cell.outputs for kind in one.get("data", {}))
+
+
 def tables(html: str) -> str:
     """Keep an output's tables and plain text markup; escape the rest; columns of numbers align."""
     html = re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL | re.IGNORECASE)
@@ -141,6 +147,8 @@ def tables(html: str) -> str:
                 for cell in column:
                     cell["class"] = "number"
         for heading in table("th"):
+            if heading.string:
+                heading.string = heading.string.replace("_", " ")
             heading["scope"] = "col" if heading.find_parent("thead") else "row"
             if not heading.text.strip():
                 heading.name = "td"  # above an index without a name, it is the heading of nothing

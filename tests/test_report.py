@@ -287,7 +287,7 @@ def test_it_opens_offline_without_a_fault_at_any_width(opened_offline, folder, w
 def test_a_table_is_sorted_by_mouse_and_by_keys(opened_offline, folder):
     with opened_offline(folder / "report.html") as page:
         table = page.locator(".table table").nth(1)
-        plays, title = (table.get_by_role("button", name=name) for name in ("plays", "song_title"))
+        plays, title = (table.get_by_role("button", name=name) for name in ("plays", "song title"))
         heading = table.locator("th", has_text="plays")
 
         def shown():

@@ -185,7 +185,7 @@ def lines(
     look = {"markersize": 3} if len(days) <= 70 else {"markersize": 1, "linewidth": 1.2}
     for name in sorted(wide, key=lambda name: name == strong):  # the strong one on top
         colour = STRONG if name == strong else CONTEXT
-        ax.plot(days, wide[name], color=colour, marker="o", **look)
+        ax.plot(days, wide[name], color=colour, marker="o", clip_on=False, **look)
     if partial and frame[partial].any():
         hollow(ax, daily(frame.groupby(x)[[partial]].max())[partial] > 0)
     peak(ax, wide[strong], percent)

@@ -59,15 +59,14 @@ def test_the_findings_are_those_of_the_sample(tmp_path):
     hours, active = opened.analysis("plays_by_hour"), opened.analysis("active_users")
     changes, levels = opened.analysis("level_changes"), opened.analysis("level_by_day")
     opened.close()
-    weekday, hour, most = hours.loc[hours["plays"].idxmax(), ["weekday", "hour", "plays"]].astype(
-        int
-    )
+    peak = hours.loc[hours["plays_per_day"].idxmax()]
+    weekday, hour = int(peak["weekday"]), int(peak["hour"])
     paid = levels.loc[levels["level"] == "paid", "plays"].sum() / made["plays"]
     assert re.findall(r"^- (.*)", README.split("## Two commands")[0], re.MULTILINE) == [
         f"**{loaded.coverage:.1%}** of {made['plays']:,} plays match a song in the catalogue; "
         "the others are kept, with title and artist as text.",
         f"The busiest hour of the week is **{day_name[weekday - 1]} at {hour:02}:00** UTC, "
-        f"with {most} plays.",
+        f"with {peak['plays_per_day']:.1f} plays a day.",
         f"**{paid:.1%}** of the plays were made while paid.",
         f"**{changes['upgrades'].sum()}** upgrades to paid stand against "
         f"**{changes['downgrades'].sum()}** downgrades to free in {len(changes)} days.",

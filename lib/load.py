@@ -42,6 +42,7 @@ MERGES = (
     "rematch_songplays",
     "merge_duplicates",
 )
+STEPS = len(MERGES) + 5  # read and stage songs and events, merge, audit
 STAGE_AUDITS = ("staging_events_required", "staging_songs_required")
 STAR_AUDITS = (
     "counts_reconcile",

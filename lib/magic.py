@@ -27,6 +27,42 @@ def start(config: str = "", read_only: bool = False, **overrides) -> tuple[Setti
     return settings, opened
 
 
+class Bar:
+    """A progress bar in a notebook, of so many steps: call it with the name of each as it begins.
+
+    Each step is printed too, so that a notebook which ran without a reader tells how far it came.
+    """
+
+    def __init__(self, steps: int):
+        self.steps, self.begun = steps, 0
+
+    def __enter__(self) -> Bar:
+        from IPython.display import display
+
+        self.shown = display(self, display_id=True)
+        return self
+
+    def __call__(self, step: str) -> None:
+        """Print a step, and move the bar on."""
+        print(step)
+        self.begun = min(self.begun + 1, self.steps)
+        self.shown.update(self)
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:  # some steps may not have been needed
+            self.begun = self.steps
+            self.shown.update(self)
+
+    def __repr__(self) -> str:
+        return f"{self.begun} of {self.steps} steps"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<progress aria-label="steps" max="{self.steps}" value="{self.begun}" '
+            f'style="width: 100%"></progress>'
+        )
+
+
 def activate(warehouse: Warehouse, limit: int = LIMIT) -> None:
     """Let `%%sql` cells of the running notebook work on `warehouse`.
 

@@ -91,9 +91,9 @@ def copies(folder: Path) -> dict[str, int]:
     }
     own = {f'{name}: str = ""': f'{name}: str = "{place}"' for name, place in own.items()}
     slow = {
-        "loaded = load(": "import time\npauses = globals().get('pauses', [60])\nloaded = load(",
-        " print,": " lambda step: print(step) or 'events' in step and pauses"
-        " and time.sleep(pauses.pop()),",
+        "with Bar(": "import time\npauses = globals().get('pauses', [60])\nwith Bar(",
+        " progress, keep": " lambda step: progress(step) or 'events' in step and pauses"
+        " and time.sleep(pauses.pop()), keep",
     }
     for name in NOTEBOOKS:
         _copy(name, folder / f"{name}.ipynb", own)
@@ -173,8 +173,11 @@ def test_a_person_steps_through_in_jupyterlab(lab, tmp_path):
     lab.page.get_by_role("button", name="Interrupt the kernel").click()
     lab.wait_until_run()
     assert "KeyboardInterrupt" in lab.errors()[-1]
+    bar = lab.panel.locator("progress")
+    assert 0 < int(bar.get_attribute("value")) < int(bar.get_attribute("max"))
     lab.run_all()
     assert looks_well(lab)
+    assert bar.get_attribute("value") == bar.get_attribute("max")
     loaded = json.loads((tmp_path / "out" / "load.json").read_text())
     assert set(loaded["rows_before"].values()) == {0}, "what was interrupted has left nothing"
     assert loaded["rows"]["staging_events"] == lab.events

@@ -47,7 +47,7 @@ from lib.figure import (
     legend,
     note,
     peak,
-    picture,
+    save,
     scale,
     shade,
     shares,
@@ -391,9 +391,8 @@ def finish(fig: Figure, *, title: str, subtitle: str, source: str, alt: str, to:
     arrange(fig, drawable(title), drawable(subtitle), drawable(f"Source: {source}"))
     png, svg, data = (Path(to).with_name(Path(to).name + kind) for kind in (".png", ".svg", ".csv"))
     png.parent.mkdir(parents=True, exist_ok=True)
-    picture(fig).save(png)
     about = {"Title": drawable(title), "Description": drawable(alt)}
-    fig.savefig(svg, metadata={"Date": None, "Creator": None, **about})
+    save(fig, png, svg, about)
     if fig in DRAWN:
         DRAWN[fig].to_csv(data, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     width = round(fig.get_figwidth() * 100)

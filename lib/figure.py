@@ -5,7 +5,6 @@ Figures are made without pyplot: a reader's own figures and settings stay as the
 
 from __future__ import annotations
 
-import io
 import textwrap
 import unicodedata
 from bisect import bisect
@@ -17,6 +16,8 @@ from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
@@ -346,13 +347,16 @@ def wrap(artist: Text, text: str) -> float:
     return artist.get_window_extent().height / artist.figure.dpi
 
 
-def picture(fig: Figure) -> Image.Image:
-    """Draw a figure into an image of 256 colours: half the size, the same look."""
-    pixels = io.BytesIO()
-    fig.savefig(pixels, format="raw")
-    size = tuple(int(inches * fig.dpi) for inches in fig.get_size_inches())
-    drawn = Image.frombytes("RGBA", size, pixels.getvalue()).convert("RGB")
-    return drawn.quantize(256, dither=Image.Dither.NONE)
+def save(fig: Figure, png: Path, svg: Path, about: dict[str, str]) -> None:
+    """Save a figure as both, `about` as the SVG's metadata.
+
+    By the canvases themselves: savefig() would draw each one twice, once to see where all is.
+    """
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    drawn.quantize(256, dither=Image.Dither.NONE).save(png)  # half the size, the same look
+    FigureCanvasSVG(fig).print_svg(svg, metadata={"Date": None, "Creator": None, **about})
 
 
 def arrange(fig: Figure, title: str, subtitle: str, source: str) -> None:

@@ -291,7 +291,10 @@ def test_text_is_text_in_every_field(world, event, song, what):
     assert world.rows("select song_id, title from songs") == [(evil, evil.strip(" "))]
     assert set(world.dwh.row_counts()) == set(TABLES)
     for question in ("top_songs", "top_artists"):
-        assert evil.strip(" ") in world.dwh.analysis(question, top=5, least=1).to_numpy().ravel().tolist()
+        assert (
+            evil.strip(" ")
+            in world.dwh.analysis(question, top=5, least=1).to_numpy().ravel().tolist()
+        )
 
 
 @pytest.mark.only_on("local")

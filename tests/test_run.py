@@ -101,7 +101,7 @@ def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_off
             assert ["All 9 passed" in facts[0], "first" in facts[1]] == [True, True]
             assert str(complete.folder) not in page.content()
             drawn = len([*(report.parent / "charts").glob("*.png")])
-            assert page.evaluate("document.images.length") == drawn > 20
+            assert page.evaluate("document.images.length") == drawn > 15
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert page.inner_text("h1") == "What Sparkify's listeners do"
             assert "import" not in page.inner_text("body"), "code is left out"

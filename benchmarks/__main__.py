@@ -86,8 +86,9 @@ def run_against_imports(folder: Path) -> tuple[Side, Side]:
     return whole_run, lambda: seconds(lambda: _quiet(floor))
 
 
-def _quiet(command: list[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _quiet(command: list[str], code: Path = ROOT) -> None:
+    quiet = subprocess.DEVNULL
+    subprocess.run(command, check=True, cwd=code, stdout=quiet, stderr=quiet)
 
 
 def _load(folder: Path, places: dict[str, str]) -> float:
@@ -139,15 +140,19 @@ def load_against_parse(folder: Path) -> tuple[Side, Side]:
     return lambda: _load(folder, places), parse
 
 
-def load_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Side]:
-    """A load of 1,020,000 events ÷ the same load by the code of another commit."""
-    data, before = folder / "events", folder / "before"
-    sample.make(data, scale=120)
-    before.mkdir()
-    kept = folder / "before.tar"
-    archive = ["git", "archive", "--output", str(kept), commit, "lib"]
+def _code_of(commit: str, folder: Path) -> Path:
+    """Unpack the project as it was at a commit."""
+    before, kept = folder / "before", folder / "before.tar"
+    archive = ["git", "archive", "--output", str(kept), commit]
     subprocess.run(archive, check=True, cwd=ROOT)
     shutil.unpack_archive(kept, before, filter="data")
+    return before
+
+
+def load_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Side]:
+    """A load of 1,020,000 events ÷ the same load by the code of another commit."""
+    data, before = folder / "events", _code_of(commit, folder)
+    sample.make(data, scale=120)
 
     def by(code: Path) -> float:
         command = [sys.executable, "-c", ONE_LOAD, data, folder / f"{time.time_ns()}.duckdb"]
@@ -157,8 +162,23 @@ def load_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Si
     return lambda: by(ROOT), lambda: by(before)
 
 
+def run_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Side]:
+    """The five notebooks on the sample ÷ those of another commit."""
+    before = _code_of(commit, folder)
+
+    def by(code: Path) -> float:
+        own = folder / f"{time.time_ns()}"
+        options = ["--database", str(own / "run.duckdb"), "--runs", str(own / "runs")]
+        own.mkdir()
+        return seconds(lambda: _quiet([sys.executable, "-m", "lib.run", *options], code))
+
+    return lambda: by(ROOT), lambda: by(before)
+
+
 BENCHMARKS = {"run": run_against_imports, "small-files": small_files_against_glob}
 BENCHMARKS["load"] = load_against_parse
+EARLIER = {"load-since": load_against_an_earlier_version}
+EARLIER["run-since"] = run_against_an_earlier_version
 
 
 def measured(name: str, pairs: int) -> dict:
@@ -184,11 +204,11 @@ def main() -> None:
     command = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     command.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     command.add_argument("--pairs", type=int, default=5)
-    command.add_argument("--since", metavar="COMMIT", help="measure the load against that one's")
+    command.add_argument("--since", metavar="COMMIT", help=f"adds {', '.join(EARLIER)}")
     arguments = command.parse_args()
     if arguments.since:
-        since = partial(load_against_an_earlier_version, commit=arguments.since)
-        BENCHMARKS["since"] = update_wrapper(since, load_against_an_earlier_version)
+        for name, against in EARLIER.items():
+            BENCHMARKS[name] = update_wrapper(partial(against, commit=arguments.since), against)
     for name in arguments.names:
         if name not in BENCHMARKS:
             command.error(f"There is no benchmark {name}; {config.suggestion(name, BENCHMARKS)}")

@@ -1,11 +1,15 @@
-"""The kernel that runs a notebook headless: how it is reached, and how it ends."""
+"""How a notebook runs headless: how its kernel is reached and ends, and when it is saved."""
 
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 
 from jupyter_client.manager import AsyncKernelManager
+from papermill.engines import NBClientEngine, papermill_engines
+
+PAUSE = 1.0  # seconds between two saves of a running notebook
 
 
 class Kernel(AsyncKernelManager):
@@ -30,3 +34,27 @@ class Kernel(AsyncKernelManager):
             await client.kernel_info(reply=True, timeout=self.shutdown_wait_time)
         client.stop_channels()
         await super().shutdown_kernel(now=True, restart=restart)
+
+
+class Engine(NBClientEngine):
+    """Papermill's own engine, which would write the whole notebook twice for every cell."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, *arguments, **named) -> None:
+        """Run every cell; the notebook is saved now and then, and by papermill at its end."""
+        save, saved = nb_man.save, time.monotonic()
+
+        def save_seldom(**about) -> None:
+            nonlocal saved
+            if time.monotonic() - saved > PAUSE:
+                save(**about)
+                saved = time.monotonic()
+
+        nb_man.save = save_seldom
+        try:
+            super().execute_managed_notebook(nb_man, *arguments, **named)
+        finally:
+            nb_man.save = save
+
+
+papermill_engines.register(Engine.__module__, Engine)

@@ -254,7 +254,7 @@ def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress) 
     from nbclient.exceptions import CellControlSignal, DeadKernelError
     from traitlets.config import Config
 
-    from lib.kernel import Kernel
+    from lib.kernel import Engine, Kernel
 
     executed = folder / f"{name}.ipynb"
     try:
@@ -263,6 +263,7 @@ def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress) 
                 str(FOLDER / f"{name}.ipynb"),
                 str(executed),
                 parameters,
+                engine_name=Engine.__module__,
                 cwd=str(ROOT),
                 progress_bar=False,
                 on_cell_start=progress.step,

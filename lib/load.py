@@ -301,7 +301,7 @@ class _Attempt:
         ledger = [row for k in (SONGS, EVENTS) for row in self._ledger(k)]
         for batch_id in self.order.replaced:
             self.warehouse.run("load/forget", batch_id=batch_id)
-        return {key for key, _, batch_id in ledger if batch_id in self.order.replaced}
+        return {key for key, _, batch_id, *_ in ledger if batch_id in self.order.replaced}
 
     def _refuse_if_gone(self, forgotten: set[str]) -> None:
         gone = forgotten - {file.key for batch in self.batches for file in batch.files}
@@ -315,10 +315,12 @@ class _Attempt:
         return self.warehouse.rows("load/ledger", kind=kind.name)
 
     def _gathered(self, kind: Kind, place: str, in_place: bool | None = None) -> Batch:
-        ledger = {key: (digest, batch_id) for key, digest, batch_id in self._ledger(kind)}
-        known = {key: digest for key, (digest, _) in ledger.items()}
+        ledger = {key: row for key, *row in self._ledger(kind)}
+        known = {key: digest for key, (digest, *_) in ledger.items()}
+        loads = {key: (size, at) for key, (_, _, size, at) in ledger.items()}
         in_place = self.warehouse.copies if in_place is None else in_place
         about = {"checked": self.order.checked, "settings": self.settings, "in_place": in_place}
+        about["loads"] = loads
         try:
             return gather(kind, place, known, self.scratch, **about)
         except ChangedFile as changed:

@@ -16,9 +16,11 @@ from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import accumulate
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from types import MappingProxyType
 
 from lib import SourceError, records, s3
 from lib.config import Settings
@@ -29,6 +31,7 @@ SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
 DECODER = json.JSONDecoder()
 CHUNK = 1 << 20
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
+SETTLED = 60.0  # seconds between the last change of a file and its load; clocks may differ a little
 LONG_NAME = 64  # characters of an unknown field's name that are shown
 LOOKED_AT = 8  # files whose first record is looked at when an engine reads them from S3
 
@@ -169,6 +172,7 @@ def gather(
     checked: Collection[str] = (),
     settings: Settings | None = None,
     in_place: bool = False,
+    loads: Mapping[str, tuple[int, datetime]] = MappingProxyType({}),
 ) -> Batch:
     """Gather the files below `place` that are not in `known` (path to content hash, URI to etag).
 
@@ -176,6 +180,8 @@ def gather(
     `checked`: the files to read record by record, so that bad ones are left out and named.
     `settings`: say how to read from S3.
     `in_place`: whether the engine itself reads what lies in S3.
+    `loads`: of known files, the size and when they were loaded (UTC); one that nobody has touched
+    since is not read again.
     Raises SourceError for what can't be read, ChangedFile for what is not what was loaded.
     """
     batch = Batch(kind)
@@ -186,6 +192,9 @@ def gather(
     large, bundled = [], []
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
         for key, path, size, etag in found:
+            if not etag and key in loads and _is_untouched(path, size, *loads[key]):
+                batch.known += 1
+                continue
             check = key in checked
             if size >= LARGE:
                 batch.stamps[path] = size, _stamp(path)[1]
@@ -275,6 +284,18 @@ def _doubtful(path: str) -> bool:
             return records.doubtful(content)
     except (OSError, ValueError):  # it is changing, as will be found
         return False
+
+
+def _is_untouched(path: str, size: int, then: int, loaded_at: datetime) -> bool:
+    """Tell whether a file is as it was when it was loaded: nothing but the system sets the time of
+    a file's last change, be it of its bytes, its name or its owner (POSIX, sys_stat.h: st_ctim)."""
+    if size != then or os.name == "nt":  # there it is the time of creation
+        return False
+    try:
+        changed = os.stat(path).st_ctime
+    except OSError as error:
+        raise records.unreadable(path, error) from None
+    return changed < loaded_at.replace(tzinfo=UTC).timestamp() - SETTLED
 
 
 def _is_known(path: str, digest: str, known: Mapping[str, str]) -> bool:

@@ -1,11 +1,12 @@
 """What a load leaves out, what it refuses, and how a load is repeated or replaced."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
 
-from lib import config, records, run, warehouse
+from lib import config, records, run, source, warehouse
 from lib.load import BadRecords, LoadError
 from lib.source import ChangedFile
 from lib.warehouse import STAR
@@ -192,6 +193,27 @@ def test_a_field_that_holds_something_else_in_a_whole_file_stops_the_load(lenien
 
 
 # Repeated, replaced, built anew
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of a file's last change")
+def test_a_file_that_nobody_touched_since_its_load_is_not_read_again(
+    world, event, song, monkeypatch
+):
+    monkeypatch.setattr(source, "SETTLED", 0.0)
+    world.catalogue(song())
+    log, read, ours = world.log(event(song="One")), [], source._read
+    other = world.folder / "other.json"
+    other.write_bytes(log.read_bytes().replace(b"One", b"Two"))
+    world.load()
+    monkeypatch.setattr(source, "_read", lambda key, *rest: read.append(key) or ours(key, *rest))
+    assert str(world.load()).startswith("Nothing new")
+    assert read == []
+    about = log.stat()
+    os.replace(other, log)  # as long, and written before the load
+    os.utime(log, ns=(about.st_atime_ns, about.st_mtime_ns))
+    with pytest.raises(ChangedFile):
+        world.load()
+    assert read == [str(log)]
 
 
 def test_a_changed_file_is_replaced_with_all_that_came_with_it(lenient, event, song):

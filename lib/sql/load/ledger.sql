@@ -1,2 +1,2 @@
--- What was loaded before, and with which batch.
-select file_key, content_hash, batch_id from load_files where kind = :kind
+-- What was loaded before: content, batch, size and when.
+select file_key, content_hash, batch_id, size_bytes, loaded_at from load_files where kind = :kind

@@ -26,6 +26,7 @@ UNKNOWN = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+CLIENTS: dict[tuple, object] = {}  # making one takes as long as several calls
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
 
 
@@ -50,16 +51,19 @@ def _session(aws: Aws, environment: tuple):
 
 
 def client(settings: Settings, service: str, region: str = "", **config):
-    """Return a client of an AWS service that retries what is throttled.
+    """Return a client of an AWS service that retries what is throttled; threads can share it.
 
     `region`: that of [AWS] unless given. `config`: as of botocore.config.Config.
     """
     from botocore.config import Config
 
-    config = {"retries": {"mode": "adaptive", "max_attempts": 8}, "connect_timeout": 10} | config
-    return session(settings).client(
-        service, region_name=region or settings.aws.region, config=Config(**config)
-    )
+    region, used = region or settings.aws.region, session(settings)
+    key = used, service, region, repr(sorted(config.items()))
+    if key not in CLIENTS:
+        retried = {"retries": {"mode": "adaptive", "max_attempts": 8}, "connect_timeout": 10}
+        about = Config(**(retried | config))
+        CLIENTS[key] = used.client(service, region_name=region, config=about)
+    return CLIENTS[key]
 
 
 @contextmanager

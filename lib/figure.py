@@ -344,7 +344,9 @@ def wrap(artist: Text, text: str) -> float:
     most = max(bisect(range(min(len(text), 90) + 1), room, lo=1, key=width) - 1, 1)
     fewest = len(rows(most))
     least = bisect(range(most), -fewest - 1, lo=1, key=lambda letters: -len(rows(letters)))
-    next(letters for letters in range(least, most + 1) if width(letters) <= room or letters == most)
+    for letters in range(least, most + 1):
+        if width(letters) <= room:
+            break
     return artist.get_window_extent().height / artist.figure.dpi
 
 
@@ -370,7 +372,11 @@ def _pack(drawn: Image.Image, png: Path) -> None:
 def arrange(fig: Figure, title: str, subtitle: str, source: str) -> None:
     """Make the figure higher, and write two texts above the chart and one below it."""
     body = fig.get_figheight()
-    looks = {"fontsize": 17, "weight": "bold"}, {"color": QUIET}, {"fontsize": 11, "color": QUIET}
+    looks = (
+        {"fontsize": 17, "weight": "bold"},
+        {"color": QUIET},
+        {"fontsize": SMALL, "color": QUIET},
+    )
     gaps = PAD, 0.06, body + 0.26  # above each text, in inches
     texts, heights = [], []
     for look, text in zip(looks, (title, subtitle, source), strict=True):

@@ -317,10 +317,9 @@ class _Attempt:
     def _gathered(self, kind: Kind, place: str, in_place: bool | None = None) -> Batch:
         ledger = {key: row for key, *row in self._ledger(kind)}
         known = {key: digest for key, (digest, *_) in ledger.items()}
-        loads = {key: (size, at) for key, (_, _, size, at) in ledger.items()}
         in_place = self.warehouse.copies if in_place is None else in_place
         about = {"checked": self.order.checked, "settings": self.settings, "in_place": in_place}
-        about["loads"] = loads
+        about["loads"] = {key: (size, at) for key, (_, _, size, at) in ledger.items()}
         try:
             return gather(kind, place, known, self.scratch, **about)
         except ChangedFile as changed:

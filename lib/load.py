@@ -348,7 +348,7 @@ class _Attempt:
             self.warehouse.run("refresh/begin", new_set)
         for step in MERGES:
             self.progress(step.replace("_", " "))
-            self.warehouse.run(f"load/{step}", first_batch=first_batch)
+            self.warehouse.run(f"load/{step}", concerns(first_batch), first_batch=first_batch)
         self.progress("auditing")
         self._audit(first_batch)
         if rebuild:
@@ -439,7 +439,7 @@ class _Attempt:
         self.result.audits = dict.fromkeys(STAGE_AUDITS, 0)
         failed = []
         for audit in STAR_AUDITS:
-            offending = self.warehouse.frame(f"audit/{audit}", **values)
+            offending = self.warehouse.frame(f"audit/{audit}", concerns(first_batch), **values)
             self.result.audits[audit] = len(offending)
             if len(offending):
                 shown = offending.head(SHOWN).to_string(index=False)
@@ -480,6 +480,11 @@ class _Attempt:
         if len(files):
             self.warehouse.append("load_files", files)
         self.recorded = len(files)
+
+
+def concerns(first_batch: int) -> dict[str, bool]:
+    """Return what merges and audits are told besides: whether they are about all there is."""
+    return {"all": first_batch <= 1}
 
 
 def _too_many(rejected) -> str:

@@ -29,7 +29,7 @@ from lib.s3 import ENDINGS
 
 SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
 DECODER = json.JSONDecoder()
-CHUNK = 1 << 20
+CHUNK, SEAM, NEWLINE = 1 << 20, 8, 10
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
 SETTLED = 60.0  # seconds between the last change of a file and its load; clocks may differ a little
 LONG_NAME = 64  # characters of an unknown field's name that are shown
@@ -365,18 +365,22 @@ def _changed(key: str) -> SourceError:
 
 def _digest(key: str, path: str) -> tuple[str, int, bool]:
     """Return the SHA-256 of a file's bytes, the number of its lines, and whether to look closer."""
-    digest, lines, last, doubt = hashlib.sha256(), 0, b"", False
+    import numpy as np
+
+    digest, lines, suspect, doubt = hashlib.sha256(), 0, False, False
+    buffer = bytearray(SEAM + CHUNK)  # what is looked at may lie across two chunks
+    bytes_read, text = memoryview(buffer)[SEAM:], np.frombuffer(buffer, np.uint8)
     try:
         with open(path, "rb", buffering=0) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                lines += chunk.count(b"\n")
-                seam = last[-8:] + chunk[:8]
-                doubt = doubt or records.holds_words(chunk) or records.holds_words(seam)
-                last = chunk
+            while size := file.readinto(bytes_read):
+                digest.update(bytes_read[:size])
+                lines += int(np.count_nonzero(text[SEAM : SEAM + size] == NEWLINE))
+                suspect = suspect or records.may_hold_words(text[: SEAM + size])
+                doubt = doubt or (suspect and records.holds_words(buffer[: SEAM + size]))
+                text[:SEAM] = text[size : SEAM + size].copy()
     except OSError as error:
         raise records.unreadable(key, error) from None
-    return digest.hexdigest(), lines + (not last.endswith(b"\n")), doubt
+    return digest.hexdigest(), lines + int(text[SEAM - 1] != NEWLINE), doubt
 
 
 def _can_stay(path: str) -> bool:

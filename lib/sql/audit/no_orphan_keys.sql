@@ -1,6 +1,9 @@
 -- Star: every key of a play that this load may have changed is found in its dimension, and a
 -- matched play's artist is its song's.
-with plays as {{ plays_of_load() }}
+with plays as (
+    select songplay_key, start_time, user_key, song_id, artist_id
+    from {{ plays_of_load(all) }} as of_load
+)
 
 select plays.songplay_key, 'time' as missing_in
 from plays

@@ -315,7 +315,7 @@ def test_a_boolean_in_a_large_file_is_seen_wherever_it_lies(
 def test_what_is_doubtful_is_seen_however_a_file_is_cut(
     world, holding, tmp_path, monkeypatch, value
 ):
-    monkeypatch.setattr(source, "LARGE", 1)
+    monkeypatch.setattr(source, "LARGE", 600)  # more than one record, less than two
     field = "song" if value.startswith('"') else "length"
     place = world.log(b"\n".join([holding(field, value)] * 2))
     for chunk in range(8, 60):

@@ -1,4 +1,4 @@
-"""What the page on cost says of statements and round trips is so, and no amount of data adds one."""
+"""What the page on cost says can be counted here, and is so."""
 
 import json
 import re
@@ -7,10 +7,11 @@ import matplotlib.pyplot as plt
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from benchmarks import scanned
 from lib import ROOT, sample
 
 PAGE = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
-COUNTED = r"^\| (.+?) \| ([\d,]+) \| ([\d,]+) \|$"
+COUNTED = r"^\| (.+?) \| (\d+) \| (\d+) \|$"
 SAID = {what: (int(ours), int(trips)) for what, ours, trips in re.findall(COUNTED, PAGE, re.M)}
 
 
@@ -35,7 +36,6 @@ def analyse(world, monkeypatch) -> None:
     monkeypatch.setattr("lib.charts.finish", lambda figure, **_: plt.close("all"))
     own = world.folder / "dwh.cfg"
     own.write_text(f"[DWH]\nTARGET = redshift\n[DB]\nNAME = {world.name}\n")
-    places = {name: world.overrides[name] for name in ("log_data", "song_data")}
     notebook = json.loads((ROOT / "notebooks" / "04_analyse.ipynb").read_text())
     codes = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     shell = InteractiveShell.instance()
@@ -58,3 +58,25 @@ def test_statements_and_round_trips_are_those_of_the_page_whatever_the_amount_of
     as_said("a load with nothing new", world.load)
     as_said("04_analyse", lambda: analyse(world, monkeypatch))
     world.close()
+
+
+def test_the_page_has_the_columns_that_each_analysis_reads(tmp_path):
+    opened = scanned.loaded(tmp_path, scale=0.1)
+    read = {name: scanned.counted(scanned.read_by(opened, f"analysis/{name}"))
+            for name in scanned.ANALYSES}  # fmt: skip
+    opened.close()
+    rows = re.findall(r"^\| `(\w+)` \| ([a-z_]+ \d[^|]*) \| [\d.]+ \|", PAGE, re.M)
+    assert dict(rows) == read
+
+
+def test_the_page_has_the_prices_of_the_nodes():
+    prices = json.loads((ROOT / "lib" / "prices.json").read_text())
+    shown = dict(re.findall(r"^\| `(\w+\.\w+)` \|.*\| \$([\d.]+) \|$", PAGE, re.M))
+    assert {node: float(price) for node, price in shown.items()} == prices["usd_per_node_hour"]
+    assert f"${prices['usd_per_gb_month']} a GB and month" in PAGE
+
+
+def test_the_files_that_the_page_links_to_exist():
+    linked = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert linked
+    assert all((ROOT / "docs" / target).is_file() for target in linked)

@@ -61,7 +61,7 @@ def test_statements_and_round_trips_are_those_of_the_page_whatever_the_amount_of
 
 
 def test_the_page_has_the_columns_that_each_analysis_reads(tmp_path):
-    opened = scanned.loaded(tmp_path, scale=0.1)
+    opened = scanned.loaded(tmp_path, scale=0.1, songs=80)
     read = {name: scanned.counted(scanned.read_by(opened, f"analysis/{name}"))
             for name in scanned.ANALYSES}  # fmt: skip
     opened.close()

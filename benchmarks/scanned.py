@@ -28,7 +28,7 @@ def loaded(folder: Path, scale: float, songs: int = 15_000) -> DuckDB:
     """Return a warehouse of its own, in `folder`, into which a sample is loaded."""
     sample.make(folder / "sample", scale=scale, songs=songs)
     places = {name: folder / "sample" / name for name in ("log_data", "song_data")}
-    settings = config.load(environ={}, **places, database=folder / "scanned.duckdb")
+    settings = config.load(environ={}, **places, database=folder / "scanned.duckdb", threads=1)
     opened = warehouse.connect(settings, create=True)
     opened.create_schema()
     load.load(opened, settings, lambda step: None)

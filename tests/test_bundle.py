@@ -71,10 +71,12 @@ def test_files_are_a_multiple_of_the_slices_equal_and_never_over_the_most(
     for file in range(60):
         some = (event(ts=file * 100 + item, song=random.randbytes(40).hex()) for item in range(100))
         write(tmp_path / f"logs/{file}.json", list(some))
-    assert bundled(tmp_path / "logs", tmp_path / "out", "--slices", 4)[0] == 0
+    code, said = bundled(tmp_path / "logs", tmp_path / "out", "--slices", 4)
+    assert code == 0
     sizes = [file.stat().st_size for file in sorted((tmp_path / "out").glob("*.gz"))]
     assert len(sizes) >= 8
     assert len(sizes) % 4 == 0
+    assert wrong > 1 or f"bundle {len(sizes)} files, about" in said
     assert max(sizes) < 80_000  # what zlib holds back comes on top
     for first in range(0, len(sizes), 4):
         assert max(sizes[first : first + 4]) < 1.1 * min(sizes[first : first + 4])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -51,9 +52,7 @@ def planned(place: str, target: str, settings: Settings, slices: int = 1) -> Pla
     files = s3.listing(client, place) if client else _objects(source.listing(place))
     size, packed = sum(file.size for file in files), _packed(client, files)
     rounds = max(1, round(packed / SIZE / slices))
-    requests = [f"{len(files):,} GET"] if client else []
-    requests += [f"{3 * rounds * slices + 1:,} PUT"] if "://" in target else []
-    cost = f"{' and '.join(requests)} requests" if requests else "free"
+    cost = _requests(len(files) if client else 0, rounds * slices if "://" in target else 0)
     said: list[str] = []
     write = partial(_write, client, files, slices, rounds, to)
     return Plan(
@@ -78,6 +77,13 @@ def _checked(place: str, target: str, settings: Settings, slices: int) -> Abstra
     if s3.is_empty(s3.reader(settings), target) if account else not os.path.exists(target):
         return _bucket(target, account) if account else _folder(Path(target))
     raise BundleError(f"{target} is there, and nothing is overwritten; name a new place.")
+
+
+def _requests(read: int, written: int) -> str:
+    """Say what so many files cost in S3: each that is written is begun, sent and completed."""
+    gets = [f"{read:,} GET"] if read else []
+    puts = [f"{3 * written + 1:,} PUT"] if written else []
+    return f"{' and '.join(gets + puts)} requests" if gets or puts else "free"
 
 
 def _objects(listed: list[tuple[str, int]]) -> list[s3.Object]:
@@ -242,6 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--slices", type=int, default=1, help="slices of the cluster (1)")
     command.add_argument("--config", default="", metavar="FILE", help="configuration file")
     command.add_argument("--yes", action="store_true", help="confirm what writes to a bucket")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is begun is taken back
     try:
         options = command.parse_args(arguments)
         places = [_absolute(place) for place in (options.source, options.target)]

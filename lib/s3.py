@@ -95,6 +95,12 @@ def _objects(client, place: str, prefix: str, at_once: int = 1000) -> Iterator[O
                 yield Object(uri, about["Size"], about["ETag"].strip('"'))
 
 
+def is_empty(client, place: str) -> bool:
+    """Tell whether nothing at all lies below a place."""
+    _, prefix = split(f"{place.rstrip('/')}/")
+    return next(_objects(client, place, prefix, at_once=1), None) is None
+
+
 def body(settings: Settings, place: str) -> bytes:
     """Return the content of the one object that a place names."""
     client, (bucket, key) = reader(settings), split(place)
@@ -105,8 +111,8 @@ def body(settings: Settings, place: str) -> bytes:
 def fetch(client, objects: list[Object], cache: Path, label: str) -> dict[str, Path]:
     """Return where each object lies in `cache`, by URI; download what isn't there yet.
 
-    `label`: what the progress bar says. Raises SourceError when an object can't be read, or is no
-    longer the one that was listed.
+    `label`: what the progress bar says; '': there is none.
+    Raises SourceError when an object can't be read, or is no longer the one that was listed.
     """
     paths = {item.uri: cached(cache, item) for item in objects}
     missing = [item for item in objects if not _is_whole(paths[item.uri], item.size)]
@@ -136,15 +142,15 @@ def _download(client, paths: dict[Object, Path], label: str) -> None:
     """Download many objects at a time; the first error stops all."""
     received, stop = [], threading.Event()
     size = sum(item.size for item in paths)
-    with _bar(size, label) as bar, ThreadPoolExecutor(AT_ONCE) as pool:
+    with bar(size, label) as shown, ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = {pool.submit(_get, client, *pair, received, stop) for pair in paths.items()}
         try:
             while jobs:
                 done, jobs = wait(jobs, timeout=0.5, return_when=FIRST_EXCEPTION)
                 for job in done:
                     job.result()
-                bar.set_postfix_str(f"{len(jobs):,} files to go", refresh=False)
-                bar.update(min(sum(received), size) - bar.n)
+                shown.set_postfix_str(f"{len(jobs):,} files to go", refresh=False)
+                shown.update(min(sum(received), size) - shown.n)
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -256,14 +262,15 @@ class _Cell:
 
 
 @contextmanager
-def _bar(size: int, label: str) -> Iterator:
-    """Show a progress bar in a terminal or a notebook, elsewhere none."""
+def bar(size: int, label: str) -> Iterator:
+    """Show a progress bar in a terminal or a notebook; elsewhere, and without a label, none."""
     from tqdm import tqdm
 
     ipython = sys.modules.get("IPython")
-    cell = _Cell() if getattr(ipython and ipython.get_ipython(), "kernel", None) else None
+    kernel = label and getattr(ipython and ipython.get_ipython(), "kernel", None)
+    cell = _Cell() if kernel else None
     look = {"desc": label, "unit": "B", "unit_scale": True, "miniters": 1, "leave": False}
-    with tqdm(total=size, file=cell, disable=None, **look) as bar:
-        yield bar
+    with tqdm(total=size, file=cell, disable=None if label else True, **look) as shown:
+        yield shown
     if cell:
         cell.write(f"{label}: {tqdm.format_sizeof(size, 'B')}")

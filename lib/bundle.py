@@ -21,7 +21,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lib import UserError, config, records, s3, source
+from lib import UserError, config, progress, records, s3, source
 from lib.aws import Account, AwsError
 from lib.config import Settings
 from lib.export import complete
@@ -162,7 +162,7 @@ def _write(client, files, slices: int, rounds: int, to: AbstractContextManager) 
     """Write the bundle, in about so many rounds, and say what it holds."""
     size, done = sum(file.size for file in files), 0
     try:
-        with to as target, s3.bar(size, "bundling") as bar, _Parts(*target, slices) as parts:
+        with to as target, progress.bar(size, "bundling") as bar, _Parts(*target, slices) as parts:
             for file, path in _here(client, files):
                 for _, record in records.objects(file.uri, path):
                     parts.add(record)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import ROOT, SourceError, aws
+from lib import ROOT, SourceError, aws, progress
 from lib.config import Settings
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
@@ -142,7 +141,7 @@ def _download(client, paths: dict[Object, Path], label: str) -> None:
     """Download many objects at a time; the first error stops all."""
     received, stop = [], threading.Event()
     size = sum(item.size for item in paths)
-    with bar(size, label) as shown, ThreadPoolExecutor(AT_ONCE) as pool:
+    with progress.bar(size, label) as shown, ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = {pool.submit(_get, client, *pair, received, stop) for pair in paths.items()}
         try:
             while jobs:
@@ -242,35 +241,3 @@ def _denial(client, message: str, action: str, resource: str) -> str:
     if "not authorized to perform" not in message:  # S3 often says no more than "Access Denied"
         message = f"not authorized to perform: {action} on resource: {resource}"
     return aws.denial(message)
-
-
-class _Cell:
-    """The output of a notebook's cell as a file, of which the last line alone is kept."""
-
-    def __init__(self):
-        from IPython.display import display
-
-        self._shown = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def write(self, text: str) -> None:
-        """Show a line in place of the one before."""
-        if text.strip():
-            self._shown.update({"text/plain": text.strip()}, raw=True)
-
-    def flush(self) -> None:
-        """Do nothing: a line is shown at once."""
-
-
-@contextmanager
-def bar(size: int, label: str) -> Iterator:
-    """Show a progress bar in a terminal or a notebook; elsewhere, and without a label, none."""
-    from tqdm import tqdm
-
-    ipython = sys.modules.get("IPython")
-    kernel = label and getattr(ipython and ipython.get_ipython(), "kernel", None)
-    cell = _Cell() if kernel else None
-    look = {"desc": label, "unit": "B", "unit_scale": True, "miniters": 1, "leave": False}
-    with tqdm(total=size, file=cell, disable=None if label else True, **look) as shown:
-        yield shown
-    if cell:
-        cell.write(f"{label}: {tqdm.format_sizeof(size, 'B')}")

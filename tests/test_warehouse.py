@@ -24,7 +24,7 @@ QUERIES = [
     name
     for name in STATEMENTS
     if name.startswith(("analysis/", "audit/", "status/"))
-    or name in ("load/ledger", "load/next_batch", "load/committed")
+    or name in ("load/ledger", "load/spans", "load/next_batch", "load/committed")
 ]
 IDENTIFIERS = {
     **{"tables": TABLES, "table": "staging_events", "fields": EVENTS.fields, "kind": "events"},
@@ -43,6 +43,7 @@ VALUES = {
     "session_id": 1,
     "file": "plays.csv",
 }
+VALUES |= {"since": datetime(2018, 11, 1), "until": datetime(2018, 11, 2)}
 VALUES |= {"loaded_at": datetime(2018, 11, 1)}
 UNKNOWN_TO_THE_PARSER = re.compile(r"^(lock table|declare|fetch) ", re.MULTILINE)
 OTHER = """

@@ -165,26 +165,19 @@ cast(
         )) / ({{ trials }} + {{ z }} * {{ z }})
 {%- endmacro %}
 
-{#- Whether a time's hour lies within those of this load's events; `all`: it can't but. -#}
-{% macro in_hours_of_load(hour, all) -%}
-{% if all %}1 = 1{% else %}
-{{ hour }} >= (
-        select min({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch
-    )
-    and {{ hour }} <= (
-        select max({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch
-    )
-{%- endif %}
+{#- Whether a moment lies within the time of this load's events. -#}
+{% macro in_time_of_load(moment) -%}
+{{ moment }} >= cast(:since as timestamp) and {{ moment }} < cast(:until as timestamp)
 {%- endmacro %}
 
-{#- The plays that a load may have changed: all, or those of its hours, its users, its songs. -#}
+{#- The plays that a load may have changed: all, or those of its time, its users, its songs. -#}
 {% macro plays_of_load(all) -%}
 {% if all %}songplays{% else %}
 (
         select songplay_key, start_time, played_at, user_key, level, song_id, artist_id
         from songplays
         where
-            ({{ in_hours_of_load("songplays.start_time", all) }})
+            ({{ in_time_of_load("songplays.played_at") }})
             or user_key in (
                 select users.user_key
                 from users

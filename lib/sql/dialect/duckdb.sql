@@ -96,6 +96,11 @@ concat(
 temp.{{ table }}
 {%- endmacro %}
 
+{#- As many events as one statement moves: what it holds of them, some 300 bytes each, is memory. -#}
+{% macro enough_events() -%}
+1000000.0
+{%- endmacro %}
+
 {#- A CTE that is read in full before it is used: DuckDB reads rows that this transaction has
     inserted with one thread, and what comes after with all. -#}
 {% macro held_ready() -%}

@@ -13,7 +13,10 @@ with plays as {{ engine.held_ready() }} (
         location,
         user_agent
     from staging_events
-    where batch_id >= :first_batch and page = 'NextSong'
+    where
+        batch_id >= :first_batch
+        and page = 'NextSong'
+        and {{ in_time_of_load("start_time") }}
 )
 
 select

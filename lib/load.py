@@ -45,6 +45,7 @@ MERGES = (
     "rematch_songplays",
     "merge_duplicates",
 )
+EARLIER = ("rekey_songplays", "rematch_songplays")  # what is done to plays of earlier loads
 STEPS = len(MERGES) + 5  # read and stage songs and events, merge, audit
 STAGE_AUDITS = ("staging_events_required", "staging_songs_required")
 STAR_AUDITS = (
@@ -384,7 +385,7 @@ class _Attempt:
             self.progress("building the star anew")
             self.warehouse.run("refresh/begin", new_set)
         scope = Scope(self.warehouse, 0 if rebuild else self.batch_id)
-        for step in MERGES:
+        for step in MERGES if scope.first_batch > 1 else [s for s in MERGES if s not in EARLIER]:
             self.progress(step.replace("_", " "))
             scope.merge(step)
         self.progress("auditing")

@@ -17,10 +17,11 @@ def build(connection, data: str) -> None:
     """Build the star in one transaction, so that what is new needs no log."""
     with connection, connection.cursor() as cursor:
         for table in ("raw_events", "raw_songs"):
-            cursor.execute(f"create unlogged table {table} (line json)")
+            cursor.execute(f"create unlogged table {table} (line text)")
         for path in events_of(data):
             with open(path, "rb") as file:
                 cursor.copy_expert(COPY.format("raw_events"), file)
+        cursor.execute("analyze raw_events")
         songs = io.StringIO("\n".join(songs_of(data)))
         cursor.copy_expert(COPY.format("raw_songs"), songs)
         for statement in SQL.split(";\n"):

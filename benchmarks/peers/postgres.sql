@@ -18,7 +18,7 @@ select
     "userAgent" as user_agent
 from
     raw_events,
-    json_to_record(line) as event(
+    json_to_record(cast(line as json)) as event(
         artist text,
         song text,
         length double precision,
@@ -48,7 +48,7 @@ select
     duration
 from
     raw_songs,
-    json_to_record(line) as song(
+    json_to_record(cast(line as json)) as song(
         song_id text,
         title text,
         artist_id text,

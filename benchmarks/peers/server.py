@@ -12,6 +12,8 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "8GB",
     "maintenance_work_mem": "512MB",
+    "parallel_setup_cost": "100",
+    "parallel_tuple_cost": "0.01",
     "shared_buffers": "2GB",
     "timezone": "UTC",
     "wal_level": "minimal",

@@ -1,10 +1,10 @@
 """What a load is measured beside: programs that build the same star from the same files.
 
-Each is run by itself, as `python -P benchmarks/peers/NAME.py DATA FOLDER` in `.venv-bench`: it reads
+Each is run by itself in `.venv-bench`, as `python -m benchmarks.peers.NAME DATA FOLDER`: it reads
 the sample in DATA, keeps the five tables in FOLDER or in a PostgreSQL of its own, and prints its
-seconds and the counts of what it built as JSON, on the last line. Importing is not timed;
-all else is, up to the moment when the tables are safe on disk. What lies between the files and the
-five tables is each one's own affair.
+seconds and the counts of what it built as JSON, on the last line. Importing, and reading a project
+of its own, is not timed; all else is, until the tables are complete. What lies between the files
+and the five tables is each one's own affair. `sparkify.py` is the load that is measured.
 """
 
 from __future__ import annotations

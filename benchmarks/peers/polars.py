@@ -75,13 +75,17 @@ def staged_songs(lines: Iterable[str]) -> pl.LazyFrame:
     """Return the song records, one a row."""
     text = io.BytesIO("\n".join(lines).encode())
     known = col("artist_latitude").is_not_null() & col("artist_longitude").is_not_null()
-    return pl.read_ndjson(text, schema=SONGS).lazy().with_columns(
-        title=trimmed("title"),
-        artist_name=trimmed("artist_name"),
-        artist_location=trimmed("artist_location").replace("", None),
-        artist_latitude=pl.when(known).then("artist_latitude"),
-        artist_longitude=pl.when(known).then("artist_longitude"),
-        year=col("year").replace(0, None),
+    return (
+        pl.read_ndjson(text, schema=SONGS)
+        .lazy()
+        .with_columns(
+            title=trimmed("title"),
+            artist_name=trimmed("artist_name"),
+            artist_location=trimmed("artist_location").replace("", None),
+            artist_latitude=pl.when(known).then("artist_latitude"),
+            artist_longitude=pl.when(known).then("artist_longitude"),
+            year=col("year").replace(0, None),
+        )
     )
 
 

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import loads, runs
+from benchmarks import loads, queries, runs
 from benchmarks.pairs import BenchmarkError, Result, machine
 from lib import config
 
 BENCHMARKS = {"load": loads.load, "parse": loads.parse, "small-files": loads.small_files}
-BENCHMARKS |= {"run": runs.run}
+BENCHMARKS |= {"queries": queries.queries, "run": runs.run}
 EARLIER = {"load-since": loads.load_since, "run-since": runs.run_since}
 KEPT = Path(__file__).parent / "results.json"
 HEAD = """\
@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--pairs", type=int, default=5, help="5 if left out")
     sizes = {"type": int, "nargs": "+", "metavar": "N"}
     command.add_argument("--events", **sizes, default=[10_000, 100_000, 1_000_000])
+    command.add_argument("--queries", **sizes, default=[1_000_000], help="events, for queries")
     command.add_argument("--peers", nargs="+", choices=loads.OTHERS, help="all if left out")
     command.add_argument("--since", metavar="COMMIT", help=f"of {' and '.join(EARLIER)}")
     return command
@@ -60,9 +61,9 @@ def chosen(command: argparse.ArgumentParser, options: argparse.Namespace) -> dic
 def line(result: Result) -> str:
     """Return a result as a row of the table."""
     size = f"{result.size:,}" if result.size else ""
-    about = f"{result.benchmark:12}{size:>10} {result.against:30}"
+    about = f"{result.benchmark:24}{size:>10} {result.against:30}"
     if result.ratio is None:
-        return f"{about} {result.note}"
+        return f"{about} {result.note[:120]}"
     seconds = "{:8.2f}{:8.2f}".format(*result.seconds)
     memory = "{:7.0f}{:7.0f}".format(*result.megabytes) if result.megabytes else " " * 14
     low, high = result.spread
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser()
     options = command.parse_args(arguments)
     asked = chosen(command, options)
-    print(HEAD + f"{'':53}{'seconds':>16}{'MB':>14}{'ratio':>8}   spread", flush=True)
+    print(HEAD + f"{'':65}{'seconds':>16}{'MB':>14}{'ratio':>8}   spread", flush=True)
     try:
         for benchmark in asked.values():
             with tempfile.TemporaryDirectory() as folder:

@@ -9,11 +9,11 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import loads, queries, runs
+from benchmarks import chart, loads, queries, runs
 from benchmarks.pairs import BenchmarkError, Result, machine
 from lib import config
 
@@ -61,7 +61,8 @@ def chosen(command: argparse.ArgumentParser, options: argparse.Namespace) -> dic
 def line(result: Result) -> str:
     """Return a result as a row of the table."""
     size = f"{result.size:,}" if result.size else ""
-    about = f"{result.benchmark:24}{size:>10} {result.against:30}"
+    name = f"{result.benchmark} {result.what}"
+    about = f"{name:26}{size:>10}  {result.against:29}"
     if result.ratio is None:
         return f"{about} {result.note[:120]}"
     seconds = "{:8.2f}{:8.2f}".format(*result.seconds)
@@ -71,12 +72,31 @@ def line(result: Result) -> str:
 
 
 def keep(results: list[Result]) -> None:
-    """Put results in the place of those of the same benchmark, other and size."""
-    key = ("benchmark", "against", "size")
-    before = json.loads(KEPT.read_text())["results"] if KEPT.exists() else []
-    rows = {tuple(row[k] for k in key): row for row in [*before, *map(asdict, results)]}
-    text = json.dumps({"machine": machine(), "results": [*rows.values()]}, indent=2)
-    KEPT.write_text(text + "\n")
+    """Put results in the place of those of the same name, other and size, and draw them all.
+
+    What was measured on another machine, or beside other versions, is let go.
+    """
+    key = ("benchmark", "what", "against", "size")
+    here = machine()
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    before = kept["results"] if kept.get("machine") == here else []
+    after = {tuple(row[k] for k in key): row for row in [*before, *map(asdict, results)]}
+    rows = [*after.values()]
+    KEPT.write_text(json.dumps({"machine": here, "results": rows}, indent=2) + "\n")
+    source = f"benchmarks/results.json; {here['cores']} cores, {here['processor']}"
+    for benchmark in chart.TITLES:
+        chart.draw(rows, benchmark, source, KEPT.parent)
+
+
+def measure(results: Iterable[Result]) -> None:
+    """Print each result when it is there, and keep those that came, also when one fails."""
+    done = []
+    try:
+        for result in results:
+            print(line(result), flush=True)
+            done.append(result)
+    finally:
+        keep(done)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,13 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser()
     options = command.parse_args(arguments)
     asked = chosen(command, options)
-    print(HEAD + f"{'':65}{'seconds':>16}{'MB':>14}{'ratio':>8}   spread", flush=True)
+    print(HEAD + f"{'':67}{'seconds':>16}{'MB':>14}{'ratio':>8}   spread", flush=True)
     try:
         for benchmark in asked.values():
             with tempfile.TemporaryDirectory() as folder:
-                for result in benchmark(Path(folder), options):
-                    print(line(result), flush=True)
-                    keep([result])
+                measure(benchmark(Path(folder), options))
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1

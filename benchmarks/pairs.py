@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -77,14 +78,15 @@ def program(command: Iterable[object], code: Path = ROOT) -> Spent:
 class Result:
     """Ours and another's, measured in pairs.
 
-    `size`: in events, 0 where the benchmark has one size only. `seconds` and `megabytes`: the
-    medians of ours and theirs. `ratio`: the median of theirs ÷ ours, and `spread` its range.
-    `note`: why there is no figure.
+    `what`: the question that was asked. `size`: in events, 0 where there is one size only.
+    `seconds` and `megabytes`: the medians of ours and theirs. `ratio`: the median of theirs ÷
+    ours, and `spread` its range. `note`: why there is no figure.
     """
 
     benchmark: str
     against: str
     size: int = 0
+    what: str = ""
     seconds: tuple[float, float] | None = None
     megabytes: tuple[float, float] | None = None
     ratio: float | None = None
@@ -93,7 +95,9 @@ class Result:
     note: str = ""
 
 
-def compared(name: str, against: str, ours: Side, theirs: Side, pairs: int, size=0) -> Result:
+def compared(
+    name: str, against: str, ours: Side, theirs: Side, pairs: int, size: int = 0, what: str = ""
+) -> Result:
     """Measure two sides that have run once already, which has warmed the file cache."""
     turns = [(ours(), theirs()) for _ in range(pairs)]
     ratios = [other.seconds / mine.seconds for mine, other in turns]
@@ -103,7 +107,7 @@ def compared(name: str, against: str, ours: Side, theirs: Side, pairs: int, size
     spread = min(ratios), max(ratios)
     memory = megabytes if all(megabytes) else None
     ratio = statistics.median(ratios)
-    return Result(name, against, size, seconds, memory, ratio, spread, pairs)
+    return Result(name, against, size, what, seconds, memory, ratio, spread, pairs)
 
 
 def machine() -> dict[str, object]:
@@ -115,7 +119,19 @@ def machine() -> dict[str, object]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "duckdb": duckdb.__version__,
+        "peers": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that the peers are."""
+    asked, lock = (
+        (ROOT / "benchmarks" / f"requirements.{kind}").read_text().splitlines()
+        for kind in ("in", "lock")
+    )
+    names = {re.split(r"[^\w-]", line)[0] for line in asked}
+    pins = (line.split(" ")[0].split("==") for line in lock)
+    return {name: version for name, version in pins if name in names}
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ import subprocess
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -102,12 +103,12 @@ def asked(analysis: str, ours: Engine, theirs: Engine, pairs: int, size: int) ->
     expected, answer = ours.ask(analysis), theirs.ask(analysis)
     if "error" in expected:
         raise BenchmarkError(f"{analysis}: {expected['error']}")
-    name, other = f"query {analysis}", OTHERS[theirs.name]
+    result = Result("queries", OTHERS[theirs.name], size, analysis)
     if "error" in answer:
-        return Result(name, other, size, note=f"can't run it: {answer['error']}")
-    if answer["digest"] != expected["digest"]:
-        note = f"another answer: {answer['digest']}; ours: {expected['digest']}"
-        return Result(name, other, size, note=note)
-    return compared(
-        name, other, lambda: ours.spent(analysis), lambda: theirs.spent(analysis), pairs, size
-    )
+        result.note = f"can't run it: {answer['error']}"
+    elif answer["digest"] != expected["digest"]:
+        result.note = f"another answer: {answer['digest']}; ours: {expected['digest']}"
+    else:
+        sides = (partial(side.spent, analysis) for side in (ours, theirs))
+        return compared(result.benchmark, result.against, *sides, pairs, size, analysis)
+    return result

@@ -155,6 +155,32 @@ left join named on versions.user_id = named.user_id;
 
 analyze users;
 
+create temporary table matches as
+with played as (
+    select distinct song_title, artist_name, exact_length
+    from events
+    where page = 'NextSong'
+)
+
+select distinct on (played.song_title, played.artist_name, played.exact_length)
+    played.song_title,
+    played.artist_name,
+    coalesce(played.exact_length, -1) as length_key,
+    songs.song_id,
+    songs.artist_id
+from played
+inner join songs
+    on played.song_title = songs.title
+    and played.artist_name = songs.artist_name
+order by
+    played.song_title,
+    played.artist_name,
+    played.exact_length,
+    abs(floor(songs.duration * 1e5 + 0.5) - played.exact_length),
+    songs.song_id;
+
+analyze matches;
+
 create table songplays as
 with plays as (
     select distinct
@@ -170,31 +196,6 @@ with plays as (
         user_agent
     from events
     where page = 'NextSong'
-),
-
-played as (
-    select distinct song_title, artist_name, exact_length
-    from events
-    where page = 'NextSong'
-),
-
-matches as (
-    select distinct on (played.song_title, played.artist_name, played.exact_length)
-        played.song_title,
-        played.artist_name,
-        coalesce(played.exact_length, -1) as length_key,
-        songs.song_id,
-        songs.artist_id
-    from played
-    inner join songs
-        on played.song_title = songs.title
-        and played.artist_name = songs.artist_name
-    order by
-        played.song_title,
-        played.artist_name,
-        played.exact_length,
-        abs(floor(songs.duration * 1e5 + 0.5) - played.exact_length),
-        songs.song_id
 )
 
 select

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import chart, loads, queries, runs
+from benchmarks import loads, queries, runs
 from benchmarks.pairs import BenchmarkError, Result, machine
-from lib import config
+from lib import ROOT, config
 
 BENCHMARKS = {"load": loads.load, "parse": loads.parse, "small-files": loads.small_files}
 BENCHMARKS |= {"queries": queries.queries, "run": runs.run}
@@ -81,11 +82,10 @@ def keep(results: list[Result]) -> None:
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     before = kept["results"] if kept.get("machine") == here else []
     after = {tuple(row[k] for k in key): row for row in [*before, *map(asdict, results)]}
-    rows = [*after.values()]
-    KEPT.write_text(json.dumps({"machine": here, "results": rows}, indent=2) + "\n")
-    source = f"benchmarks/results.json; {here['cores']} cores, {here['processor']}"
-    for benchmark in chart.TITLES:
-        chart.draw(rows, benchmark, source, KEPT.parent)
+    text = json.dumps({"machine": here, "results": [*after.values()]}, indent=2)
+    KEPT.write_text(text + "\n")
+    draw = [sys.executable, "-m", "benchmarks.chart", str(KEPT)]
+    subprocess.run(draw, check=True, cwd=ROOT)
 
 
 def measure(results: Iterable[Result]) -> None:

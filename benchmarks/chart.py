@@ -1,7 +1,12 @@
-"""Pictures of what is kept: a row each, a dot for the ratio, a bar for the range of its pairs."""
+"""Pictures of what is kept: a row each, a dot for the ratio, a bar for the range of its pairs.
+
+`python -m benchmarks.chart benchmarks/results.json` draws them beside it.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,3 +73,16 @@ def scale(ax: Axes, ratios: list[float]) -> None:
     ax.minorticks_off()
     ax.grid(axis="x")
     ax.axvline(1, color=QUIET, linewidth=1.5)
+
+
+def main(results: Path) -> None:
+    """Draw each benchmark that has a picture."""
+    kept = json.loads(results.read_text())
+    here = kept["machine"]
+    source = f"benchmarks/results.json; {here['cores']} cores, {here['processor']}"
+    for benchmark in TITLES:
+        draw(kept["results"], benchmark, source, results.parent)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,4 +1,7 @@
-"""How two things are measured: by turns, so that a machine that slows down slows both."""
+"""How two things are measured: by turns, so that a machine that slows down slows both.
+
+Who measures memory keeps small: Linux counts what a program's parent used as the program's own.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-
-import duckdb
 
 from lib import ROOT, UserError
 
@@ -118,7 +120,7 @@ def machine() -> dict[str, object]:
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "duckdb": duckdb.__version__,
+        "duckdb": version("duckdb"),
         "peers": _versions(),
     }
 

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import duckdb
-
 from benchmarks.loads import made, scale_of
 from benchmarks.pairs import PEERS, PRODUCT, BenchmarkError, Result, Spent, compared, program
 from benchmarks.questions import TABLES
@@ -91,6 +89,8 @@ def slowest(ours: Engine) -> str:
 
 def loaded(data: Path, place: Path) -> None:
     """Load a sample, and write the tables beside the warehouse."""
+    import duckdb  # not for all of the benchmarks: see pairs
+
     program([PRODUCT, "-P", ROOT / "benchmarks" / "peers" / "sparkify.py", data, place])
     shutil.rmtree(data)
     with duckdb.connect(str(place / "star.duckdb"), read_only=True) as opened:

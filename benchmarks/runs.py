@@ -7,8 +7,6 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
-
 from benchmarks.loads import code_of
 from benchmarks.pairs import PRODUCT, Result, Side, compared, timed
 from lib import ROOT
@@ -32,6 +30,8 @@ for path in sys.argv[1:]:
 
 def run(folder: Path, options: Namespace) -> Iterator[Result]:
     """The five notebooks on the sample ÷ five notebooks that only import the same libraries."""
+    import nbformat  # not for all of the benchmarks: see pairs
+
     paths = []
     for name, source in IMPORTS.items():
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])

@@ -4,6 +4,9 @@ import json
 import sys
 import time
 
+import duckdb  # noqa: F401 lib imports both when it needs them; of no peer is that timed
+import jinja2  # noqa: F401
+
 from lib import config, load, warehouse
 
 COUNTS = """

@@ -28,6 +28,13 @@ ratio: theirs ÷ ours, so that above 1 ours is the faster; with the range of the
 """
 
 
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     about = "\n".join(
@@ -39,11 +46,15 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("names", nargs="*", metavar="NAME", help="all but …-since if left out")
-    command.add_argument("--pairs", type=int, default=5, help="5 if left out")
-    sizes = {"type": int, "nargs": "+", "metavar": "N"}
-    command.add_argument("--events", **sizes, default=[10_000, 100_000, 1_000_000])
-    command.add_argument("--queries", **sizes, default=[1_000_000], help="events, for queries")
-    command.add_argument("--peers", nargs="+", choices=loads.OTHERS, help="all if left out")
+    command.add_argument("--pairs", type=positive, metavar="N", default=5, help="5 if left out")
+    sizes = {"type": positive, "nargs": "+", "metavar": "N"}
+    events, asked = [10_000, 100_000, 1_000_000], [1_000_000]
+    about = "about how many, for load, parse, load-since; 10,000, 100,000, 1,000,000 if left out"
+    command.add_argument("--events", **sizes, default=events, help=about)
+    about = "events for queries; 1,000,000 if left out"
+    command.add_argument("--queries", **sizes, default=asked, help=about)
+    about = f"of {', '.join(loads.OTHERS)}; all if left out"
+    command.add_argument("--peers", nargs="+", metavar="NAME", choices=loads.OTHERS, help=about)
     command.add_argument("--since", metavar="COMMIT", help=f"of {' and '.join(EARLIER)}")
     return command
 

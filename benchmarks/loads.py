@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -44,9 +44,13 @@ def made(folder: Path, *options: object) -> Path:
     return data
 
 
-def scale_of(events: int) -> float:
-    """Return the scale of a sample that has about so many events."""
-    return max(events / PER_SCALE, 0.01)
+def samples(folder: Path, sizes: Iterable[int]) -> Iterator[tuple[int, Path, Path]]:
+    """Make a sample of about each number of events; yield it, a folder, and the sample in it."""
+    for size in sizes:
+        place = folder / str(size)
+        place.mkdir()
+        yield size, place, made(place, "--scale", max(size / PER_SCALE, 0.01))
+        shutil.rmtree(place)
 
 
 def in_new_folder(folder: Path, run: Callable[[str], Spent]) -> Spent:
@@ -62,11 +66,8 @@ def our_load(folder: Path, data: Path, code: Path = ROOT) -> Side:
 
 
 def load(folder: Path, options: Namespace) -> Iterator[Result]:
-    """The load ÷ others' that build the same star from the same files, by the same rules."""
-    for size in options.events:
-        place = folder / str(size)
-        place.mkdir()
-        data = made(place, "--scale", scale_of(size))
+    """The load beside others that build the same star from the same files, by the same rules."""
+    for size, place, data in samples(folder, options.events):
         ours = our_load(place, data)
         expected = ours().told
         for name in options.peers or OTHERS:
@@ -77,7 +78,6 @@ def load(folder: Path, options: Namespace) -> Iterator[Result]:
             theirs = their_load(place, data, name)
             require_equal(OTHERS[name], theirs().told, expected)
             yield compared("load", OTHERS[name], ours, theirs, options.pairs, size)
-        shutil.rmtree(place)
 
 
 def their_load(folder: Path, data: Path, name: str) -> Side:
@@ -94,7 +94,7 @@ def require_equal(name: str, counts: dict, expected: dict) -> None:
 
 
 def small_files(folder: Path, options: Namespace) -> Iterator[Result]:
-    """A load with 14,000 one-object song files ÷ DuckDB's own `read_json` over the same files."""
+    """A load with 14,000 one-object song files beside DuckDB's own `read_json` of them."""
     data = made(folder, "--songs", 14_000)
     query = "create table songs as select * from read_json(?)"
     code = TIMED.format(query=query, file="sys.argv[2] + '/songs.duckdb'")
@@ -106,35 +106,27 @@ def small_files(folder: Path, options: Namespace) -> Iterator[Result]:
 
 
 def parse(folder: Path, options: Namespace) -> Iterator[Result]:
-    """A load ÷ DuckDB's own parse of the same event files, of which nothing is kept."""
+    """A load beside DuckDB's own parse of the same event files, of which nothing is kept."""
     columns = {
         name: "varchar" if isinstance(s, int) else "double" for name, s in EVENTS.fields.items()
     }
     filled = ", ".join(f'count("{name}")' for name in columns)
     query = f"select {filled} from read_json(?, format = 'newline_delimited', columns = {columns})"
     code = TIMED.format(query=query, file="':memory:'")
-    for size in options.events:
-        place = folder / str(size)
-        place.mkdir()
-        data = made(place, "--scale", scale_of(size))
+    for size, place, data in samples(folder, options.events):
         command = [PRODUCT, "-c", code, f"{data}/log_data/**/*.json"]
         ours, theirs = our_load(place, data), partial(program, command)
         ours(), theirs()
         yield compared("parse", "DuckDB's parse of the events", ours, theirs, options.pairs, size)
-        shutil.rmtree(place)
 
 
 def load_since(folder: Path, options: Namespace) -> Iterator[Result]:
-    """The load ÷ that of an earlier version of this project."""
+    """The load beside that of an earlier version of this project."""
     before = code_of(options.since, folder)
-    for size in options.events:
-        place = folder / str(size)
-        place.mkdir()
-        data = made(place, "--scale", scale_of(size))
+    for size, place, data in samples(folder, options.events):
         ours, theirs = our_load(place, data), our_load(place, data, before)
         ours(), theirs()
         yield compared("load-since", options.since, ours, theirs, options.pairs, size)
-        shutil.rmtree(place)
 
 
 def code_of(commit: str, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.loads import made, scale_of
+from benchmarks.loads import OURS, samples
 from benchmarks.pairs import PEERS, PRODUCT, BenchmarkError, Result, Spent, compared, program
 from benchmarks.questions import TABLES
 from lib import ROOT
@@ -66,18 +66,15 @@ def engine(python: Path, name: str, folder: Path) -> Iterator[Engine]:
 
 
 def queries(folder: Path, options: Namespace) -> Iterator[Result]:
-    """Each question of the notebooks ÷ the same SQL in PostgreSQL, chDB and Polars."""
-    for size in options.queries:
-        place = folder / str(size)
-        place.mkdir()
-        loaded(made(place, "--scale", scale_of(size)), place)
+    """Each question of the notebooks beside the same SQL in PostgreSQL, chDB and Polars."""
+    for size, place, data in samples(folder, options.queries):
+        loaded(data, place)
         with engine(PRODUCT, "sparkify", place) as ours:
             for name in [name for name in options.peers or OTHERS if name in OTHERS]:
                 with engine(PEERS, name, place) as theirs:
                     for analysis in ANALYSES:
                         yield asked(analysis, ours, theirs, options.pairs, size)
             yield Result("queries", "the slowest of ours", size, note=slowest(ours))
-        shutil.rmtree(place)
 
 
 def slowest(ours: Engine) -> str:
@@ -91,7 +88,7 @@ def loaded(data: Path, place: Path) -> None:
     """Load a sample, and write the tables beside the warehouse."""
     import duckdb  # not for all of the benchmarks: see pairs
 
-    program([PRODUCT, "-P", ROOT / "benchmarks" / "peers" / "sparkify.py", data, place])
+    program([PRODUCT, "-P", OURS, data, place])
     shutil.rmtree(data)
     with duckdb.connect(str(place / "star.duckdb"), read_only=True) as opened:
         for table in TABLES:

@@ -29,7 +29,7 @@ for path in sys.argv[1:]:
 
 
 def run(folder: Path, options: Namespace) -> Iterator[Result]:
-    """The five notebooks on the sample ÷ five notebooks that only import the same libraries."""
+    """The five notebooks on the sample beside five that only import the same libraries."""
     import nbformat  # not for all of the benchmarks: see pairs
 
     paths = []
@@ -45,7 +45,7 @@ def run(folder: Path, options: Namespace) -> Iterator[Result]:
 
 
 def run_since(folder: Path, options: Namespace) -> Iterator[Result]:
-    """The five notebooks on the sample ÷ those of an earlier version of this project."""
+    """The five notebooks on the sample beside those of an earlier version of this project."""
     before = code_of(options.since, folder)
     ours, theirs = whole_run(folder), whole_run(folder, before)
     ours(), theirs()

@@ -13,6 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 TABLES = ("staging_events", "songplays", "users", "songs", "artists", "time")
 
@@ -66,7 +70,7 @@ def translated(sql: str, read: str, write: str, values: dict, words: dict | None
     return tree.sql(write)
 
 
-def whole(node):
+def whole(node: exp.Div) -> exp.Expression:
     """Return a division as one of whole numbers, which all are that divide by one."""
     from sqlglot import exp
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lib.figure import CONTEXT, OTHER, QUIET, STRONG, arrange, canvas, legend, styled
 
@@ -20,8 +21,13 @@ TITLES = {
     "load": "How long others take to build the same star",
     "queries": "How long others take to answer the same questions",
 }
+BELOW = {
+    "load": "Their seconds ÷ ours, by number of events: right of the line, they take longer",
+    "queries": "Their seconds ÷ ours: right of the line, they take longer",
+}
 
 
+@styled
 def draw(rows: Sequence[dict], benchmark: str, source: str, folder: Path) -> None:
     """Draw the ratios of a benchmark as `folder`/`benchmark`.png.
 
@@ -32,7 +38,7 @@ def draw(rows: Sequence[dict], benchmark: str, source: str, folder: Path) -> Non
         return
     if benchmark == "load":
         rows.sort(key=lambda row: row["size"])
-        marks = [(row["against"], f"{row['size']:,} events", row) for row in rows]
+        marks = [(row["against"], f"{row['size']:,}", row) for row in rows]
         largest = {row["against"]: row for row in rows}
         names = sorted(largest, key=lambda name: largest[name]["ratio"])
     else:
@@ -41,12 +47,13 @@ def draw(rows: Sequence[dict], benchmark: str, source: str, folder: Path) -> Non
         marks = [(row["what"], row["against"], row) for row in rows]
         names = sorted({row["what"] for row in rows})
         source += f"; {size:,} events"
-    picture(names, marks, TITLES[benchmark], source, folder / benchmark)
+    fig = picture(names, marks)
+    arrange(fig, TITLES[benchmark], BELOW[benchmark], f"Source: {source}")
+    fig.savefig(folder / f"{benchmark}.png")
 
 
-@styled
-def picture(names: list, marks: list[tuple], title: str, source: str, to: Path) -> None:
-    """Draw marks (name of the row, series, result) and save them."""
+def picture(names: list[str], marks: list[tuple]) -> Figure:
+    """Draw marks, each of them its row's name, its series, and a result."""
     fig, ax = canvas(0.36 * len(names) + 0.8)
     series = [*dict.fromkeys(one for _, one, _ in marks)]
     colours = dict(zip(reversed(series), COLOURS, strict=False))
@@ -54,19 +61,17 @@ def picture(names: list, marks: list[tuple], title: str, source: str, to: Path) 
         at = names.index(name) + 0.2 * (series.index(one) - (len(series) - 1) / 2)
         ax.hlines(at, *row["spread"], color=colours[one], alpha=0.4, linewidth=5)
         ax.plot(row["ratio"], at, "o", color=colours[one], markersize=6)
-    scale(ax, [row["ratio"] for *_, row in marks])
+    scale(ax, [end for *_, row in marks for end in row["spread"]])
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     legend(ax, dict(reversed(colours.items())))
-    below = "Their seconds ÷ ours: right of the line, they take longer"
-    arrange(fig, title, below, f"Source: {source}")
-    fig.savefig(to.with_suffix(".png"))
+    return fig
 
 
 def scale(ax: Axes, ratios: list[float]) -> None:
     """Make the axis logarithmic, with a line where both take as long."""
     ax.set_xscale("log")
-    ax.set_xlim(min(*ratios, 0.8) / 1.4, max(*ratios, 1.25) * 1.4)
+    ax.set_xlim(min(*ratios, 0.8) / 1.2, max(*ratios, 1.25) * 1.2)
     low, high = ax.get_xlim()
     ticks = [tick for tick in TICKS if low <= tick <= high]
     ax.set_xticks(ticks, ["ours" if tick == 1 else f"{tick:g}×" for tick in ticks])

@@ -24,29 +24,37 @@ test-live: .venv/test.stamp
 lab: .venv/run.stamp
 	@.venv/bin/jupyter lab --notebook-dir=notebooks $(ARGS)
 
-bench: .venv/run.stamp
+# Against the peers, which need an environment of their own.
+bench: .venv/run.stamp .venv-bench/bench.stamp
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf .venv data/sample data/sample.duckdb data/sample.duckdb.wal runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench data/sample data/sample.duckdb data/sample.duckdb.wal runs .pytest_cache .ruff_cache .hypothesis
 
 # For maintainers: resolves the pins anew.
 lock: .venv/run.stamp
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header pyproject.toml --extra test -c requirements.lock -o tests/requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header benchmarks/requirements.in -o benchmarks/requirements.lock
 
 # uv is three times as fast as pip; where it can't reach the registry, pip's own settings may.
-install = $(UV) pip install -q --python .venv --system-certs --no-deps --compile-bytecode $(1) \
-	|| .venv/bin/python -m pip install -q --no-deps $(1)
+install = $(UV) pip install -q --python $(1) --system-certs --no-deps --compile-bytecode $(2) \
+	|| $(1)/bin/python -m pip install -q --no-deps $(2)
 
 .venv/run.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Name another one: make PYTHON=python3.12" % sys.version.split()[0])'
 	@echo "Building .venv (once, under a minute) …"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9
-	@$(call install,-r requirements.lock -e .)
+	@$(call install,.venv,-r requirements.lock -e .)
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp tests/requirements.lock
-	@$(call install,-r tests/requirements.lock)
+	@$(call install,.venv,-r tests/requirements.lock)
+	@touch $@
+
+.venv-bench/bench.stamp: .venv/run.stamp benchmarks/requirements.lock
+	@echo "Building .venv-bench, what the peers need (once, a minute or two) …"
+	@$(PYTHON) -m venv .venv-bench
+	@$(call install,.venv-bench,-r benchmarks/requirements.lock)
 	@touch $@

@@ -1,232 +1,130 @@
-"""Measure the run and the load against what they can't do without, in pairs.
+"""Measure the load, the questions and the run beside what else does the same, in pairs.
 
-`python -m benchmarks [NAME …] [--pairs 5] [--since COMMIT]`. The two sides alternate, so that a
-machine that slows down slows both; the median of the pairs' ratios is the figure, its range the
-spread.
+Prints one table, and keeps it as benchmarks/results.json and as a chart.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from functools import partial, update_wrapper
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import duckdb
-import nbformat
+from benchmarks import loads, queries, runs
+from benchmarks.pairs import BenchmarkError, Result, machine
+from lib import ROOT, config
 
-from lib import ROOT, config, load, sample, warehouse
-from lib.records import EVENTS
-
-# What each notebook imports, and so the floor under its time.
-IMPORTS = {
-    "01_provision": "import duckdb, pandas",
-    "02_schema": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
-    "03_load": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
-    "04_analyse": "import duckdb, jinja2, matplotlib, pandas, sqlalchemy, sql.magic",
-    "05_teardown": "import duckdb, pandas",
-}
-FIVE_IMPORTS = """
-import sys, papermill
-from traitlets.config import Config
-quiet = Config({"KernelManager": {"transport_encryption": "auto"}})
-for path in sys.argv[1:]:
-    papermill.execute_notebook(path, path, progress_bar=False, config=quiet)
+BENCHMARKS = {"load": loads.load, "parse": loads.parse, "small-files": loads.small_files}
+BENCHMARKS |= {"queries": queries.queries, "run": runs.run}
+EARLIER = {"load-since": loads.load_since, "run-since": runs.run_since}
+KEPT = Path(__file__).parent / "results.json"
+HEAD = """\
+seconds and MB (the peak of the largest process): ours, then theirs
+ratio: theirs ÷ ours, so that above 1 ours is the faster; with the range of the pairs
 """
-ONE_LOAD = """
-import os, sys, time
-from lib import ROOT, config, load, warehouse
-data, file = sys.argv[1:]
-places = {"log_data": f"{data}/log_data", "song_data": f"{data}/song_data", "database": file}
-settings = config.load(environ={}, **places)
-opened = warehouse.connect(settings, create=True)
-opened.create_schema()
-began = time.perf_counter()
-load.load(opened, settings)
-print(time.perf_counter() - began)
-opened.close()
-os.remove(file)
-"""
-Side = Callable[[], float]
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """Return how long `action` takes."""
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
 
 
-def run_against_imports(folder: Path) -> tuple[Side, Side]:
-    """The five notebooks on the sample ÷ five notebooks that only import the same libraries."""
-    paths = []
-    for name, source in IMPORTS.items():
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        paths.append(str(folder / f"{name}.ipynb"))
-        nbformat.write(notebook, paths[-1])
-    database, runs = folder / "run.duckdb", str(folder / "runs")
-    command = [sys.executable, "-m", "lib.run", "--database", str(database), "--runs", runs]
-    floor = [sys.executable, "-c", FIVE_IMPORTS, *paths]
-
-    def whole_run() -> float:
-        database.unlink(missing_ok=True)
-        name = f"run-{time.time_ns()}"
-        return seconds(lambda: _quiet([*command, "--name", name]))
-
-    return whole_run, lambda: seconds(lambda: _quiet(floor))
-
-
-def _quiet(command: list[str], code: Path = ROOT) -> None:
-    quiet = subprocess.DEVNULL
-    subprocess.run(command, check=True, cwd=code, stdout=quiet, stderr=quiet)
-
-
-def _load(folder: Path, places: dict[str, str]) -> float:
-    """Return the seconds of a load into a new warehouse."""
-    file = folder / f"{time.time_ns()}.duckdb"
-    settings = config.load(environ={}, database=str(file), **places)
-    opened = warehouse.connect(settings, create=True)
-    opened.create_schema()
-    took = seconds(lambda: load.load(opened, settings))
-    opened.close()
-    file.unlink()
-    return took
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    about = "\n".join(
+        f"  {name:12} {does.__doc__}" for name, does in (BENCHMARKS | EARLIER).items()
+    )
+    command = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"{__doc__}\n{about}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("names", nargs="*", metavar="NAME", help="all but …-since if left out")
+    command.add_argument("--pairs", type=positive, metavar="N", default=5, help="5 if left out")
+    sizes = {"type": positive, "nargs": "+", "metavar": "N"}
+    events, asked = [10_000, 100_000, 1_000_000], [1_000_000]
+    about = "about how many, for load, parse, load-since; 10,000, 100,000, 1,000,000 if left out"
+    command.add_argument("--events", **sizes, default=events, help=about)
+    about = "events for queries; 1,000,000 if left out"
+    command.add_argument("--queries", **sizes, default=asked, help=about)
+    about = f"of {', '.join(loads.OTHERS)}; all if left out"
+    command.add_argument("--peers", nargs="+", metavar="NAME", choices=loads.OTHERS, help=about)
+    command.add_argument("--since", metavar="COMMIT", help=f"of {' and '.join(EARLIER)}")
+    return command
 
 
-def small_files_against_glob(folder: Path) -> tuple[Side, Side]:
-    """A load with 14,000 one-object song files ÷ DuckDB's own `read_json` over the same files."""
-    data = folder / "small"
-    sample.make(data, songs=14_000)
-    places = {"log_data": str(data / "log_data"), "song_data": str(data / "song_data")}
-
-    def glob() -> float:
-        file = folder / f"{time.time_ns()}.duckdb"
-        opened = duckdb.connect(str(file), config={"preserve_insertion_order": False})
-        query = "create table songs as select * from read_json(?)"
-        took = seconds(lambda: opened.execute(query, [f"{places['song_data']}/**/*.json"]))
-        opened.close()
-        file.unlink()
-        return took
-
-    return lambda: _load(folder, places), glob
+def chosen(command: argparse.ArgumentParser, options: argparse.Namespace) -> dict:
+    """Return the benchmarks that are asked for, by name."""
+    known = BENCHMARKS | EARLIER
+    for name in options.names:
+        if name not in known:
+            command.error(f"There is no benchmark {name}; {config.suggestion(name, known)}")
+        if name in EARLIER and not options.since:
+            command.error(f"{name} needs --since COMMIT.")
+    return {name: known[name] for name in options.names or BENCHMARKS}
 
 
-def load_against_parse(folder: Path) -> tuple[Side, Side]:
-    """A load of 340,000 events, audits and all ÷ DuckDB's own parse of the same bytes."""
-    data = folder / "events"
-    sample.make(data, scale=40)
-    places = {"log_data": str(data / "log_data"), "song_data": str(data / "song_data")}
-    columns = {
-        name: "varchar" if isinstance(s, int) else "double" for name, s in EVENTS.fields.items()
-    }
-    filled = ", ".join(f'count("{name}")' for name in columns)
-    query = f"select {filled} from read_json(?, format = 'newline_delimited', columns = {columns})"
-
-    def parse() -> float:
-        with duckdb.connect() as opened:
-            files = [f"{places['log_data']}/**/*.json"]
-            return seconds(lambda: opened.execute(query, files).fetchall())
-
-    return lambda: _load(folder, places), parse
+def line(result: Result) -> str:
+    """Return a result as a row of the table."""
+    size = f"{result.size:,}" if result.size else ""
+    name = f"{result.benchmark} {result.what}"
+    about = f"{name:26}{size:>10}  {result.against:29}"
+    if result.ratio is None:
+        return f"{about} {result.note[:120]}"
+    seconds = "{:8.2f}{:8.2f}".format(*result.seconds)
+    memory = "{:7.0f}{:7.0f}".format(*result.megabytes) if result.megabytes else " " * 14
+    low, high = result.spread
+    return f"{about}{seconds}{memory}{result.ratio:8.2f}   {low:.2f}–{high:.2f}"
 
 
-def _code_of(commit: str, folder: Path) -> Path:
-    """Unpack the project as it was at a commit."""
-    before, kept = folder / "before", folder / "before.tar"
-    archive = ["git", "archive", "--output", str(kept), commit]
-    subprocess.run(archive, check=True, cwd=ROOT)
-    shutil.unpack_archive(kept, before, filter="data")
-    return before
+def keep(results: list[Result]) -> None:
+    """Put results in the place of those of the same name, other and size, and draw them all.
+
+    What was measured on another machine, or beside other versions, is let go.
+    """
+    key = ("benchmark", "what", "against", "size")
+    here = machine()
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    before = kept["results"] if kept.get("machine") == here else []
+    after = {tuple(row[k] for k in key): row for row in [*before, *map(asdict, results)]}
+    text = json.dumps({"machine": here, "results": [*after.values()]}, indent=2)
+    KEPT.write_text(text + "\n")
+    draw = [sys.executable, "-m", "benchmarks.chart", str(KEPT)]
+    subprocess.run(draw, check=True, cwd=ROOT)
 
 
-def load_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Side]:
-    """A load of 1,020,000 events ÷ the same load by the code of another commit."""
-    data, before = folder / "events", _code_of(commit, folder)
-    sample.make(data, scale=120)
-
-    def by(code: Path) -> float:
-        command = [sys.executable, "-c", ONE_LOAD, data, folder / f"{time.time_ns()}.duckdb"]
-        done = subprocess.run(command, check=True, cwd=code, stdout=subprocess.PIPE)
-        return float(done.stdout.splitlines()[-1])  # below DuckDB's progress
-
-    return lambda: by(ROOT), lambda: by(before)
+def measure(results: Iterable[Result]) -> None:
+    """Print each result when it is there, and keep those that came, also when one fails."""
+    done = []
+    try:
+        for result in results:
+            print(line(result), flush=True)
+            done.append(result)
+    finally:
+        keep(done)
 
 
-def run_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Side]:
-    """The five notebooks on the sample ÷ those of another commit."""
-    before = _code_of(commit, folder)
-
-    def by(code: Path) -> float:
-        own = folder / f"{time.time_ns()}"
-        options = ["--database", str(own / "run.duckdb"), "--runs", str(own / "runs")]
-        own.mkdir()
-        return seconds(lambda: _quiet([sys.executable, "-m", "lib.run", *options], code))
-
-    return lambda: by(ROOT), lambda: by(before)
-
-
-BENCHMARKS = {"run": run_against_imports, "small-files": small_files_against_glob}
-BENCHMARKS["load"] = load_against_parse
-EARLIER = {"load-since": load_against_an_earlier_version}
-EARLIER["run-since"] = run_against_an_earlier_version
-
-
-def measured(name: str, pairs: int) -> dict:
-    """Return one benchmark's figures: seconds of both sides, ratio of each pair."""
-    with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = BENCHMARKS[name](Path(folder))
-        ours(), theirs()  # warm the file cache
-        timed = [(ours(), theirs()) for _ in range(pairs)]
-    ratios = [mine / other for mine, other in timed]
-    return {
-        "benchmark": name,
-        "what": BENCHMARKS[name].__doc__,
-        "seconds": statistics.median(mine for mine, _ in timed),
-        "against": statistics.median(other for _, other in timed),
-        "ratio": statistics.median(ratios),
-        "spread": [min(ratios), max(ratios)],
-        "pairs": pairs,
-    }
-
-
-def main() -> None:
-    """Measure, print a table, keep it as JSON."""
-    command = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    command.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    command.add_argument("--pairs", type=int, default=5)
-    command.add_argument("--since", metavar="COMMIT", help=f"adds {', '.join(EARLIER)}")
-    arguments = command.parse_args()
-    if arguments.since:
-        for name, against in EARLIER.items():
-            BENCHMARKS[name] = update_wrapper(partial(against, commit=arguments.since), against)
-    for name in arguments.names:
-        if name not in BENCHMARKS:
-            command.error(f"There is no benchmark {name}; {config.suggestion(name, BENCHMARKS)}")
-    results = []
-    print(f"{'':14}{'seconds':>9}{'against':>9}{'ratio':>8}   spread")
-    for name in arguments.names or BENCHMARKS:
-        result = measured(name, arguments.pairs)
-        low, high = result["spread"]
-        row = f"{result['seconds']:>9.2f}{result['against']:>9.2f}{result['ratio']:>8.2f}"
-        print(f"{name:14}{row}   {low:.2f}–{high:.2f}   {result['what']}", flush=True)
-        results.append(result)
-    machine = {"cores": os.cpu_count(), "system": platform.platform(), "duckdb": duckdb.__version__}
-    kept = Path(__file__).parent / "results.json"
-    ran = {result["benchmark"] for result in results}
-    others = json.loads(kept.read_text())["results"] if kept.exists() else []
-    results += [result for result in others if result["benchmark"] not in ran]
-    kept.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, keep it."""
+    command = parser()
+    options = command.parse_args(arguments)
+    asked = chosen(command, options)
+    print(HEAD + f"{'':67}{'seconds':>16}{'MB':>14}{'ratio':>8}   spread", flush=True)
+    try:
+        for benchmark in asked.values():
+            with tempfile.TemporaryDirectory() as folder:
+                measure(benchmark(Path(folder), options))
+    except BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

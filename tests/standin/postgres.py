@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -58,7 +58,7 @@ READ_AS = {16: lambda text: text == "t", 700: float, 701: float, 1700: Decimal} 
 class Server:
     """A running PostgreSQL that only this machine's users reach, by a socket in a folder."""
 
-    def __init__(self):
+    def __init__(self, settings: Mapping[str, str] = SETTINGS):
         as_root = os.geteuid() == 0  # which PostgreSQL refuses to run as
         self.folder = Path(mkdtemp(prefix="redshift-", dir="/tmp" if as_root else None))
         self._user = {}
@@ -68,7 +68,7 @@ class Server:
             ids = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             self._user = ids | {"cwd": self.folder, "env": {"PATH": os.defpath, "HOME": "/"}}
         self._bin = self._binaries()
-        self._start()
+        self._start(settings)
 
     def _binaries(self) -> Path:
         """Return the folder of the programs; of a copy where our user can't read the wheel's."""
@@ -81,13 +81,13 @@ class Server:
             installed = shutil.copytree(installed, self.folder / "postgresql", symlinks=True)
         return installed / "bin"
 
-    def _start(self) -> None:
+    def _start(self, settings: Mapping[str, str]) -> None:
         data = self.folder / "data"
         options = "--no-sync --no-instructions -A trust -E UTF8 --locale=C -U postgres"
         command = [self._bin / "initdb", "-D", data, "--no-data-checksums", *options.split()]
         subprocess.run(command, check=True, capture_output=True, **self._user)
         command = [self._bin / "postgres", "-D", data, "-k", self.folder]
-        for name, value in SETTINGS.items():
+        for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         self._keeper = subprocess.Popen(
             ["/bin/sh", "-c", KEEPER, "sh", self.folder, *command],

@@ -1,0 +1,138 @@
+"""The load, measured beside what else builds the same star, and beside what it can't do without."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks.pairs import PEERS, PRODUCT, BenchmarkError, Result, Side, Spent, compared, program
+from lib import ROOT
+from lib.records import EVENTS
+
+PER_SCALE = 8_500  # events of lib.sample for a unit of its scale
+OTHERS = {
+    "polars": "Polars",
+    "chdb": "chDB",
+    "duckdb": "DuckDB, plain SQL",
+    "dbt": "dbt-duckdb",
+    "sqlmesh": "SQLMesh on DuckDB",
+    "postgres": "PostgreSQL, COPY and SQL",
+    "pandas": "pandas, rows into PostgreSQL",
+}
+MOST = {"pandas": 20_000}  # events; with more it takes minutes
+OURS = ROOT / "benchmarks" / "peers" / "sparkify.py"
+TIMED = """
+import sys, time
+import duckdb
+with duckdb.connect({file}, config={{"preserve_insertion_order": False}}) as opened:
+    began = time.perf_counter()
+    opened.execute({query!r}, [sys.argv[1]]).fetchall()
+print('{{"seconds": %r}}' % (time.perf_counter() - began))
+"""
+
+
+def made(folder: Path, *options: object) -> Path:
+    """Make a sample by a program of its own, so that its memory is not counted as ours."""
+    data = folder / "data"
+    command = [PRODUCT, "-m", "lib.sample", data, *map(str, options)]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    return data
+
+
+def samples(folder: Path, sizes: Iterable[int]) -> Iterator[tuple[int, Path, Path]]:
+    """Make a sample of about each number of events; yield it, a folder, and the sample in it."""
+    for size in sizes:
+        place = folder / str(size)
+        place.mkdir()
+        yield size, place, made(place, "--scale", max(size / PER_SCALE, 0.01))
+        shutil.rmtree(place)
+
+
+def in_new_folder(folder: Path, run: Callable[[str], Spent]) -> Spent:
+    """Run a program that is given an empty folder."""
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        return run(own)
+
+
+def our_load(folder: Path, data: Path, code: Path = ROOT) -> Side:
+    """Return a load of `data` by the project in `code`."""
+    command = [PRODUCT, "-P", OURS, data]
+    return partial(in_new_folder, folder, lambda own: program([*command, own], code))
+
+
+def load(folder: Path, options: Namespace) -> Iterator[Result]:
+    """The load beside others that build the same star from the same files, by the same rules."""
+    for size, place, data in samples(folder, options.events):
+        ours = our_load(place, data)
+        expected = ours().told
+        for name in options.peers or OTHERS:
+            if size > MOST.get(name, size):
+                note = f"over {MOST[name]:,} events it takes minutes; not run"
+                yield Result("load", OTHERS[name], size, note=note)
+                continue
+            theirs = their_load(place, data, name)
+            require_equal(OTHERS[name], theirs().told, expected)
+            yield compared("load", OTHERS[name], ours, theirs, options.pairs, size)
+
+
+def their_load(folder: Path, data: Path, name: str) -> Side:
+    """Return the load of `data` by one of the others."""
+    command = [PEERS, "-P", "-m", f"benchmarks.peers.{name}", data]
+    return partial(in_new_folder, folder, lambda own: program([*command, own]))
+
+
+def require_equal(name: str, counts: dict, expected: dict) -> None:
+    """Raise BenchmarkError unless another's counts are ours."""
+    for what, count in expected.items():
+        if counts[what] != count:
+            raise BenchmarkError(f"{name} has {counts[what]:,} {what}; ours are {count:,}.")
+
+
+def small_files(folder: Path, options: Namespace) -> Iterator[Result]:
+    """A load with 14,000 one-object song files beside DuckDB's own `read_json` of them."""
+    data = made(folder, "--songs", 14_000)
+    query = "create table songs as select * from read_json(?)"
+    code = TIMED.format(query=query, file="sys.argv[2] + '/songs.duckdb'")
+    command = [PRODUCT, "-c", code, f"{data}/song_data/**/*.json"]
+    theirs = partial(in_new_folder, folder, lambda own: program([*command, own]))
+    ours = our_load(folder, data)
+    ours(), theirs()
+    yield compared("small-files", "DuckDB's read_json of them", ours, theirs, options.pairs)
+
+
+def parse(folder: Path, options: Namespace) -> Iterator[Result]:
+    """A load beside DuckDB's own parse of the same event files, of which nothing is kept."""
+    columns = {
+        name: "varchar" if isinstance(s, int) else "double" for name, s in EVENTS.fields.items()
+    }
+    filled = ", ".join(f'count("{name}")' for name in columns)
+    query = f"select {filled} from read_json(?, format = 'newline_delimited', columns = {columns})"
+    code = TIMED.format(query=query, file="':memory:'")
+    for size, place, data in samples(folder, options.events):
+        command = [PRODUCT, "-c", code, f"{data}/log_data/**/*.json"]
+        ours, theirs = our_load(place, data), partial(program, command)
+        ours(), theirs()
+        yield compared("parse", "DuckDB's parse of the events", ours, theirs, options.pairs, size)
+
+
+def load_since(folder: Path, options: Namespace) -> Iterator[Result]:
+    """The load beside that of an earlier version of this project."""
+    before = code_of(options.since, folder)
+    for size, place, data in samples(folder, options.events):
+        ours, theirs = our_load(place, data), our_load(place, data, before)
+        ours(), theirs()
+        yield compared("load-since", options.since, ours, theirs, options.pairs, size)
+
+
+def code_of(commit: str, folder: Path) -> Path:
+    """Unpack the project as it was at a commit."""
+    before, kept = folder / "before", folder / "before.tar"
+    archive = ["git", "archive", "--output", str(kept), commit]
+    subprocess.run(archive, check=True, cwd=ROOT)
+    shutil.unpack_archive(kept, before, filter="data")
+    return before

@@ -1,0 +1,39 @@
+"""DuckDB by plain SQL: the statements of the dbt project beside this, without dbt."""
+
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+from jinja2 import Template
+
+from benchmarks.peers import COUNTS, songs_in_one_file, tell
+
+MODELS = Path(__file__).parent / "dbt" / "models"
+KEPT = ("songs", "artists", "time", "users", "songplays")
+
+
+def statement(model: str, kind: str, places: dict[str, str]) -> str:
+    """Return what creates the table of a model."""
+    query = Template((MODELS / f"{model}.sql").read_text()).render(ref=str, var=places.get)
+    return f"create {kind} {model} as {query}"
+
+
+def build(data: str, file: str, folder: str) -> None:
+    """Build the star in a new database."""
+    places = {"events": f"{data}/log_data/**/*.json", "songs": songs_in_one_file(data, folder)}
+    with duckdb.connect(file, config={"preserve_insertion_order": False}) as opened:
+        for model in ("staging_events", "staging_songs"):
+            opened.execute(statement(model, "temporary table", places))
+        for model in KEPT:
+            opened.execute(statement(model, "table", places))
+
+
+if __name__ == "__main__":
+    data, folder = sys.argv[1:]
+    file = f"{folder}/star.duckdb"
+    began = time.perf_counter()
+    build(data, file, folder)
+    took = time.perf_counter() - began
+    with duckdb.connect(file) as opened:
+        tell(took, opened.execute(COUNTS).fetchone())

@@ -71,7 +71,13 @@ def nothing() -> Figure:
 def canvas(height: float) -> tuple[Figure, Axes]:
     """Make an empty figure of the style's width and a height in inches."""
     fig = Figure(figsize=(mpl.rcParams["figure.figsize"][0], height), layout="constrained")
+    pixels(fig)
     return fig, fig.add_subplot()
+
+
+def pixels(fig: Figure) -> FigureCanvasAgg:
+    """Return the canvas of a figure that draws pixels; it remembers how wide texts are."""
+    return fig.canvas if isinstance(fig.canvas, FigureCanvasAgg) else FigureCanvasAgg(fig)
 
 
 def daily(frame: DataFrame) -> DataFrame:
@@ -355,7 +361,7 @@ def save(fig: Figure, png: Path, svg: Path, about: dict[str, str]) -> None:
 
     By the canvases themselves: savefig() would draw each one twice, once to see where all is.
     """
-    canvas = FigureCanvasAgg(fig)
+    canvas = pixels(fig)
     canvas.draw()
     drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     with ThreadPoolExecutor() as beside:  # Pillow leaves the interpreter free

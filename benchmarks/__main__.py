@@ -27,15 +27,7 @@ import nbformat
 from lib import ROOT, config, load, sample, warehouse
 from lib.records import EVENTS
 
-# What each notebook imports, and so the floor under its time.
-IMPORTS = {
-    "01_provision": "import duckdb, pandas",
-    "02_schema": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
-    "03_load": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
-    "04_analyse": "import duckdb, jinja2, matplotlib, pandas, sqlalchemy, sql.magic",
-    "05_teardown": "import duckdb, pandas",
-}
-FIVE_IMPORTS = """
+FIVE_EMPTY = """
 import sys, papermill
 from traitlets.config import Config
 quiet = Config({"KernelManager": {"transport_encryption": "auto"}})
@@ -66,17 +58,16 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def run_against_imports(folder: Path) -> tuple[Side, Side]:
-    """The five notebooks on the sample ÷ five notebooks that only import the same libraries."""
-    paths = []
-    for name, source in IMPORTS.items():
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+def run_against_empty_notebooks(folder: Path) -> tuple[Side, Side]:
+    """The five notebooks on the sample ÷ five empty ones by papermill, both in one process."""
+    paths = [str(folder / f"{number}.ipynb") for number in range(5)]
+    for path in paths:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()])
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        paths.append(str(folder / f"{name}.ipynb"))
-        nbformat.write(notebook, paths[-1])
+        nbformat.write(notebook, path)
     database, runs = folder / "run.duckdb", str(folder / "runs")
     command = [sys.executable, "-m", "lib.run", "--database", str(database), "--runs", runs]
-    floor = [sys.executable, "-c", FIVE_IMPORTS, *paths]
+    floor = [sys.executable, "-c", FIVE_EMPTY, *paths]
 
     def whole_run() -> float:
         database.unlink(missing_ok=True)
@@ -84,6 +75,13 @@ def run_against_imports(folder: Path) -> tuple[Side, Side]:
         return seconds(lambda: _quiet([*command, "--name", name]))
 
     return whole_run, lambda: seconds(lambda: _quiet(floor))
+
+
+def help_against_nothing(_: Path) -> tuple[Side, Side]:
+    """The runner's `--help` ÷ a Python that does nothing."""
+    command = [sys.executable, "-m", "lib.run", "--help"]
+    nothing = [sys.executable, "-c", "pass"]
+    return lambda: seconds(lambda: _quiet(command)), lambda: seconds(lambda: _quiet(nothing))
 
 
 def _quiet(command: list[str], code: Path = ROOT) -> None:
@@ -175,8 +173,8 @@ def run_against_an_earlier_version(folder: Path, commit: str) -> tuple[Side, Sid
     return lambda: by(ROOT), lambda: by(before)
 
 
-BENCHMARKS = {"run": run_against_imports, "small-files": small_files_against_glob}
-BENCHMARKS["load"] = load_against_parse
+BENCHMARKS = {"run": run_against_empty_notebooks, "small-files": small_files_against_glob}
+BENCHMARKS |= {"load": load_against_parse, "help": help_against_nothing}
 EARLIER = {"load-since": load_against_an_earlier_version}
 EARLIER["run-since"] = run_against_an_earlier_version
 

@@ -363,16 +363,25 @@ def save(fig: Figure, png: Path, svg: Path, about: dict[str, str]) -> None:
     """
     canvas = pixels(fig)
     canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    drawn = np.asarray(canvas.buffer_rgba())
     with ThreadPoolExecutor() as beside:  # Pillow leaves the interpreter free
         packed = beside.submit(_pack, drawn, png)
         FigureCanvasSVG(fig).print_svg(svg, metadata={"Date": None, "Creator": None, **about})
     packed.result()
 
 
-def _pack(drawn: Image.Image, png: Path) -> None:
-    """Save an image in 256 colours: half the size, the same look."""
-    drawn.quantize(256, dither=Image.Dither.NONE).save(png)
+def _pack(drawn: np.ndarray, png: Path) -> None:
+    """Save an image in 256 colours: half the size, the same look.
+
+    drawn: bytes in rows, columns, and RGBA. White, most of it, takes no part in choosing the rest.
+    """
+    coloured = drawn.view(np.uint32)[..., 0] != np.uint32(0xFFFFFFFF)
+    rest = Image.fromarray(drawn[coloured][None, :, :3]).quantize(255, dither=Image.Dither.NONE)
+    places = np.zeros(coloured.shape, np.uint8)
+    places[coloured] = np.asarray(rest)[0] + 1
+    image = Image.fromarray(places)
+    image.putpalette([255, 255, 255, *rest.getpalette()])
+    image.save(png)
 
 
 def arrange(fig: Figure, title: str, subtitle: str, source: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +15,6 @@ from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-AHEAD = 2  # kernels that wait while one runs: short notebooks are over before the next has started
 # Nobody's history is written to, and what a kernel that is interrupted at its end logs is no news.
 OPTIONS = ["--IPKernelApp.log_level=50", "--HistoryManager.hist_file=:memory:"]
 
@@ -78,51 +76,45 @@ class Kernel(AsyncKernelManager):
 class Kernels:
     """The kernels of notebooks that run one after another; none is left when the context ends.
 
-    Those that wait import what their notebooks will, and `also`: import statements.
+    While a notebook runs, the next one's kernel starts and imports what that notebook will.
     """
 
-    def __init__(self, notebooks: Iterable[Path], folder: Path, also: str = ""):
-        self.pending = iter(notebooks)
-        self.folder, self.also = folder, also
+    def __init__(self, notebooks: Iterable[Path], folder: Path, also: str):
+        """`folder`: where the notebooks run; `also`: import statements for all of them."""
+        self.notebooks, self.folder, self.also = iter(notebooks), folder, also
         self.started: list[Kernel] = []
-        self.waiting: deque[Kernel] = deque()
 
     def __enter__(self) -> Kernels:
         self.sockets = TemporaryDirectory(prefix="kernel-")
-        try:
-            self._start(1 + AHEAD)
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_) -> None:
-        for kernel in filter(lambda one: one.has_kernel, self.started):
-            run_sync(kernel.shutdown_kernel)(now=True)
+        for kernel in self.started:
+            if kernel.has_kernel:
+                run_sync(kernel.shutdown_kernel)(now=True)
         self.sockets.cleanup()
+
+    def start(self) -> None:
+        """Let the next notebook's kernel start, when there is one more."""
+        if notebook := next(self.notebooks, None):
+            about = json.loads(notebook.read_text(encoding="utf-8"))
+            file = f"{self.sockets.name}/{notebook.stem}.json"
+            kernel = Kernel(
+                kernel_name=about["metadata"]["kernelspec"]["name"], connection_file=file
+            )
+            self.started.append(kernel)
+            warm = f"--IPKernelApp.exec_lines=exec({imports(about) + self.also!r}, {{}})"
+            run_sync(kernel.start_kernel)(cwd=str(self.folder), extra_arguments=[*OPTIONS, warm])
 
     @contextmanager
     def next(self) -> Iterator[Kernel]:
-        """Give the next notebook's kernel, and end it afterwards; let one more start."""
-        kernel = self.waiting.popleft()
-        self._start(1)
+        """Give the kernel that was started last, let one more start, and end it afterwards."""
+        kernel = self.started[-1]
+        self.start()
         try:
             yield kernel
         finally:
             run_sync(kernel.shutdown_kernel)()
-
-    def _start(self, count: int) -> None:
-        for notebook in [path for _, path in zip(range(count), self.pending, strict=False)]:
-            about = json.loads(notebook.read_text(encoding="utf-8"))
-            warm = f"exec({imports(about) + self.also!r}, {{}})"
-            kernel = Kernel(
-                kernel_name=about["metadata"]["kernelspec"]["name"],
-                connection_file=f"{self.sockets.name}/{notebook.stem}.json",
-            )
-            self.started.append(kernel)
-            options = [*OPTIONS, f"--IPKernelApp.exec_lines={warm}"]
-            run_sync(kernel.start_kernel)(cwd=str(self.folder), extra_arguments=options)
-            self.waiting.append(kernel)
 
 
 def imports(notebook: dict) -> str:

@@ -164,6 +164,7 @@ class Run:
         notebooks = [FOLDER / f"{name}.ipynb" for name in self.parameters]
         try:
             with Kernels(notebooks, ROOT, "import duckdb") as kernels:
+                kernels.start()
                 for entry in self.journal["notebooks"]:
                     self._execute_one(entry, kernels)
             self.journal["status"] = "completed"

@@ -99,9 +99,8 @@ class Kernels:
         if notebook := next(self.notebooks, None):
             about = json.loads(notebook.read_text(encoding="utf-8"))
             file = f"{self.sockets.name}/{notebook.stem}.json"
-            kernel = Kernel(
-                kernel_name=about["metadata"]["kernelspec"]["name"], connection_file=file
-            )
+            name = about["metadata"].get("kernelspec", {}).get("name", "python3")
+            kernel = Kernel(kernel_name=name, connection_file=file)
             self.started.append(kernel)
             warm = f"--IPKernelApp.exec_lines=exec({imports(about) + self.also!r}, {{}})"
             run_sync(kernel.start_kernel)(cwd=str(self.folder), extra_arguments=[*OPTIONS, warm])

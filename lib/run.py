@@ -92,11 +92,18 @@ def selected(first: str | None, only: str | None) -> tuple[str, ...]:
 
 
 def declared(notebook: str) -> dict[str, str]:
-    """Return the parameters that a notebook declares: name to type."""
-    cells = json.loads((FOLDER / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    lines = ast.parse("".join(tagged[0]["source"]) if tagged else "").body
-    return {a.target.id: ast.unparse(a.annotation) for a in lines if isinstance(a, ast.AnnAssign)}
+    """Return the parameters that a notebook declares: name to type, '' for one without."""
+    file = FOLDER / f"{notebook}.ipynb"
+    try:
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        lines = ast.parse("".join(tagged[0]["source"]) if tagged else "").body
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"The notebook {_short(file)} can't be read: {error}.") from None
+    kinds = {line.targets[0]: "" for line in lines if isinstance(line, ast.Assign)}
+    typed = [line for line in lines if isinstance(line, ast.AnnAssign)]
+    kinds |= {line.target: ast.unparse(line.annotation) for line in typed}
+    return {ast.unparse(target): kind for target, kind in kinds.items()}
 
 
 def converted(name: str, text: str, kind: str):

@@ -238,12 +238,28 @@ def own_notebook(tmp_path, monkeypatch):
     def write(*sources: str) -> list[str]:
         cells = [nbformat.v4.new_code_cell(source) for source in sources]
         notebook = nbformat.v4.new_notebook(cells=cells)
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.kernelspec = kernel
         nbformat.write(notebook, tmp_path / "01_provision.ipynb")
         monkeypatch.setattr(run, "FOLDER", tmp_path)
         return ["--only", "01", "--runs", str(tmp_path / "runs")]
 
     return write
+
+
+def test_a_notebook_that_can_not_be_read_gets_one_sentence(own_notebook, tmp_path, capsys):
+    words = own_notebook("1")
+    (tmp_path / "01_provision.ipynb").write_text("<<<<<<< HEAD")
+    assert run.main(words) == 2
+    assert "01_provision.ipynb can't be read: Expecting value" in capsys.readouterr().err
+
+
+def test_a_parameter_of_ones_own_needs_no_type(own_notebook, tmp_path):
+    words = own_notebook("mine = 1", "assert mine == 'yours'")
+    notebook = nbformat.read(tmp_path / "01_provision.ipynb", as_version=4)
+    notebook.cells[0].metadata.tags = ["parameters"]
+    nbformat.write(notebook, tmp_path / "01_provision.ipynb")
+    assert run.main([*words, "-p", "mine", "yours"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
+from zmq.asyncio import Context
 
 # Nobody's history is written to, and what a kernel that is interrupted at its end logs is no news.
 OPTIONS = ["--IPKernelApp.log_level=50", "--HistoryManager.hist_file=:memory:"]
@@ -21,6 +23,8 @@ OPTIONS = ["--IPKernelApp.log_level=50", "--HistoryManager.hist_file=:memory:"]
 
 class Client(AsyncKernelClient):
     """A kernel's client that is ready as soon as the kernel is."""
+
+    ready = False
 
     async def wait_for_ready(self, timeout: float = 60) -> None:
         """Wait until the kernel answers and its outputs arrive; not for silence, as others do."""
@@ -31,6 +35,7 @@ class Client(AsyncKernelClient):
             with suppress(Empty):
                 self._handle_kernel_info_reply(await self.get_shell_msg(timeout=1))
                 await self.get_iopub_msg(timeout=0.2)
+                self.ready = True
                 return
         raise RuntimeError(f"The kernel ended, or did not answer for {tries} seconds")
 
@@ -45,12 +50,14 @@ class Kernel(AsyncKernelManager):
 
     def __init__(self, **kwargs):
         kwargs.setdefault("transport", "tcp" if os.name == "nt" else "ipc")
-        super().__init__(**kwargs)
+        # One of its own would be ended with the kernel, and waits for ever for a socket that was
+        # being made when Ctrl-C came.
+        super().__init__(context=Context.instance(), **kwargs)
         self.clients = []
 
     def client(self, **kwargs) -> Client:
         """Return a new client, which is closed with the kernel."""
-        self.clients.append(super().client(**kwargs))
+        self.clients.append(super().client(context=self.context, **kwargs))
         return self.clients[-1]
 
     def _client_factory_default(self) -> type:
@@ -59,7 +66,11 @@ class Kernel(AsyncKernelManager):
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """Interrupt what runs, wait until that has unwound (at most `shutdown_wait_time` seconds),
         and kill; `now`: without waiting."""
-        if self.has_kernel and not now:
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}  # for an interrupted cell's answer
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        if self.has_kernel and not now and any(client.ready for client in self.clients):
             await self.interrupt_kernel()
             client = self.client()
             client.start_channels(hb=False)
@@ -67,6 +78,7 @@ class Kernel(AsyncKernelManager):
                 await client.kernel_info(reply=True, timeout=self.shutdown_wait_time)
         while self.clients:
             self.clients.pop().stop_channels()
+        await self._async_kill_kernel()  # before the other would interrupt it, which it may print
         await super().shutdown_kernel(now=True, restart=restart)
 
     async def _async_wait(self, pollinterval: float = 0.01) -> None:
@@ -91,7 +103,7 @@ class Kernels:
     def __exit__(self, *_) -> None:
         for kernel in self.started:
             if kernel.has_kernel:
-                run_sync(kernel.shutdown_kernel)(now=True)
+                run_sync(kernel.shutdown_kernel)()
         self.sockets.cleanup()
 
     def start(self) -> None:

@@ -353,6 +353,21 @@ def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_p
     assert not any(kernel.is_running() for kernel in kernels)
 
 
+def test_a_run_stopped_before_its_kernel_is_up_says_only_that(options):
+    command = [sys.executable, "-m", "lib.run", *options]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
+        while not (kernels := psutil.Process(process.pid).children()):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.startswith("\nInterrupted. ")
+    assert "Traceback" not in said
+    assert not any(kernel.is_running() for kernel in kernels)
+
+
 def test_help_imports_nothing_that_takes_a_while():
     words = [sys.executable, "-X", "importtime", "-m", "lib.run", "--help"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)

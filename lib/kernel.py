@@ -28,6 +28,8 @@ class Client(AsyncKernelClient):
 
     async def wait_for_ready(self, timeout: float = 60) -> None:
         """Wait until the kernel answers and its outputs arrive; not for silence, as others do."""
+        from nbclient.exceptions import DeadKernelError
+
         tries = 0
         while tries < timeout and await self.is_alive():
             self.kernel_info()
@@ -37,7 +39,7 @@ class Client(AsyncKernelClient):
                 await self.get_iopub_msg(timeout=0.2)
                 self.ready = True
                 return
-        raise RuntimeError(f"The kernel ended, or did not answer for {tries} seconds")
+        raise DeadKernelError(f"The kernel ended, or did not answer in {timeout:.0f} seconds")
 
 
 class Kernel(AsyncKernelManager):

@@ -166,10 +166,10 @@ class Run:
             "parameters": self.parameters,
             "notebooks": [{"name": name, "status": "pending"} for name in self.parameters],
         }
-        from lib.kernel import Kernels
-
         notebooks = [FOLDER / f"{name}.ipynb" for name in self.parameters]
         try:
+            from lib.kernel import Kernels
+
             with Kernels(notebooks, ROOT, "import duckdb") as kernels:
                 kernels.start()
                 for entry in self.journal["notebooks"]:

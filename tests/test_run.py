@@ -332,6 +332,11 @@ def test_the_next_kernel_has_started_and_none_is_left_however_a_run_ends(
     assert not Path(sockets).exists()
 
 
+def nothing_left(kernels: list[psutil.Process]) -> bool:
+    """Tell whether all have ended; one that was being made ends when it misses its parent."""
+    return not psutil.wait_procs(kernels, timeout=20)[1]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_path, number, code):
     command = [sys.executable, "-m", "lib.run", *options]
@@ -349,8 +354,8 @@ def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_p
     assert journal["status"] == "failed"
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # no process of the run is left
-    assert len(kernels) == 2
-    assert not any(kernel.is_running() for kernel in kernels)
+    assert kernels
+    assert nothing_left(kernels)
 
 
 def test_a_run_stopped_before_its_kernel_is_up_says_only_that(options):
@@ -365,7 +370,7 @@ def test_a_run_stopped_before_its_kernel_is_up_says_only_that(options):
     assert process.returncode == 130
     assert said.startswith("\nInterrupted. ")
     assert "Traceback" not in said
-    assert not any(kernel.is_running() for kernel in kernels)
+    assert nothing_left(kernels)
 
 
 def test_help_imports_nothing_that_takes_a_while():

@@ -128,14 +128,15 @@ def denial(message: str) -> str:
 
 
 def statement_for(action: str) -> str:
-    """Return "Sid of docs/iam/FILE.json" for the statement that allows `action`; '' for none."""
+    """Return "Sid of docs/iam/FILE.json" for each statement that allows `action`; '' for none."""
+    found = []
     for file in sorted(POLICIES.glob("*.json")):
         for statement in json.loads(file.read_text())["Statement"]:
             actions = statement["Action"]
             actions = [actions] if isinstance(actions, str) else actions
             if any(fnmatchcase(action.lower(), allowed.lower()) for allowed in actions):
-                return f"{statement['Sid']} of {file.relative_to(ROOT)}"
-    return ""
+                found.append(f"{statement['Sid']} of {file.relative_to(ROOT)}")
+    return " or ".join(found)
 
 
 class Account:

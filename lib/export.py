@@ -36,7 +36,7 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
     with (
         closing(connect(settings, read_only=True)) as opened,
         opened.snapshot(),
-        _complete(folder) as unfinished,
+        complete(folder) as unfinished,
         _as_duckdb(opened, settings) as duckdb,
     ):
         for table in EXPORTED:
@@ -48,7 +48,7 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
 
 
 @contextmanager
-def _complete(folder: Path) -> Iterator[Path]:
+def complete(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder`, which takes its name when all within has gone well."""
     unfinished = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
     try:

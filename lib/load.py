@@ -10,11 +10,11 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from lib import UserError
 from lib.config import Settings
@@ -31,6 +31,9 @@ from lib.warehouse import (
     snake_case,
 )
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 MERGES = (
     "merge_songs",
     "merge_artists",
@@ -42,6 +45,7 @@ MERGES = (
     "rematch_songplays",
     "merge_duplicates",
 )
+EARLIER = ("rekey_songplays", "rematch_songplays")  # what is done to plays of earlier loads
 STEPS = len(MERGES) + 5  # read and stage songs and events, merge, audit
 STAGE_AUDITS = ("staging_events_required", "staging_songs_required")
 STAR_AUDITS = (
@@ -53,6 +57,9 @@ STAR_AUDITS = (
     "every_play_is_there",
     "coverage_reaches_floor",
 )
+# What is done one span of time after the other, so that its memory doesn't grow with the load.
+BY_SPAN = ("merge_songplays", "merge_duplicates", "every_play_is_there")
+NO_TIME = (datetime(1970, 1, 1), datetime(1970, 1, 1))
 SHOWN = 5  # offending rows that a failed audit shows
 LISTED = 20  # bad records that a load which they stop lists
 TELLING = 20  # records, from which on a field that none has is taken for a missing one
@@ -158,6 +165,38 @@ class Load:
             f"{len(self.audits)} audits passed.\n{self.coverage:.1%} of {self.plays:,} plays are "
             f"matched to a song of the catalogue.{unknown}"
         )
+
+
+class Scope:
+    """What merges and audits are about: the batches from `first_batch` on, by the time of their
+    events."""
+
+    def __init__(self, warehouse: Warehouse, first_batch: int):
+        self.warehouse, self.first_batch = warehouse, first_batch
+        self.spans = warehouse.rows("load/spans", first_batch=first_batch) or [NO_TIME]
+
+    def _each(self, name: str) -> Iterator[tuple[dict, dict]]:
+        """Yield what a statement is told, and the values that are bound, as often as it is run."""
+        spans = self.spans if name in BY_SPAN else [(self.spans[0][0], self.spans[-1][1])]
+        for since, until in spans:
+            bound = {"first_batch": self.first_batch, "since": since, "until": until}
+            yield {"all": self.first_batch <= 1}, bound
+
+    def merge(self, step: str) -> None:
+        """Run lib/sql/load/`step`.sql."""
+        for told, bound in self._each(step):
+            self.warehouse.run(f"load/{step}", told, **bound)
+
+    def audit(self, name: str, settings: Settings) -> DataFrame:
+        """Return the rows that lib/sql/audit/`name`.sql finds."""
+        import pandas as pd
+
+        coverage = settings.load.min_coverage
+        found = [
+            self.warehouse.frame(f"audit/{name}", told, min_coverage=coverage, **bound)
+            for told, bound in self._each(name)
+        ]
+        return pd.concat(found, ignore_index=True)
 
 
 @dataclass
@@ -341,16 +380,16 @@ class _Attempt:
 
     def _build_star(self, rebuild: bool) -> None:
         """Merge what this load has staged, or everything into a new set of tables; then audit."""
-        first_batch = 0 if rebuild else self.batch_id
         new_set = {"tables": STAR, "home": self.warehouse.home}
         if rebuild:
             self.progress("building the star anew")
             self.warehouse.run("refresh/begin", new_set)
-        for step in MERGES:
+        scope = Scope(self.warehouse, 0 if rebuild else self.batch_id)
+        for step in MERGES if scope.first_batch > 1 else [s for s in MERGES if s not in EARLIER]:
             self.progress(step.replace("_", " "))
-            self.warehouse.run(f"load/{step}", first_batch=first_batch)
+            scope.merge(step)
         self.progress("auditing")
-        self._audit(first_batch)
+        self._audit(scope)
         if rebuild:
             self.warehouse.run("refresh/swap", new_set)
 
@@ -432,14 +471,12 @@ class _Attempt:
                 f"{batch.kind.name}; name the folder that holds them. Nothing was loaded."
             )
 
-    def _audit(self, first_batch: int) -> None:
+    def _audit(self, scope: Scope) -> None:
         """Ask every audit, and raise LoadError for those that find a row."""
-        coverage = self.settings.load.min_coverage
-        values = {"first_batch": first_batch, "min_coverage": coverage}
         self.result.audits = dict.fromkeys(STAGE_AUDITS, 0)
         failed = []
         for audit in STAR_AUDITS:
-            offending = self.warehouse.frame(f"audit/{audit}", **values)
+            offending = scope.audit(audit, self.settings)
             self.result.audits[audit] = len(offending)
             if len(offending):
                 shown = offending.head(SHOWN).to_string(index=False)

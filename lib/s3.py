@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import ROOT, SourceError, aws
+from lib import ROOT, SourceError, aws, progress
 from lib.config import Settings
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
@@ -95,6 +94,12 @@ def _objects(client, place: str, prefix: str, at_once: int = 1000) -> Iterator[O
                 yield Object(uri, about["Size"], about["ETag"].strip('"'))
 
 
+def is_empty(client, place: str) -> bool:
+    """Tell whether nothing at all lies below a place."""
+    _, prefix = split(f"{place.rstrip('/')}/")
+    return next(_objects(client, place, prefix, at_once=1), None) is None
+
+
 def body(settings: Settings, place: str) -> bytes:
     """Return the content of the one object that a place names."""
     client, (bucket, key) = reader(settings), split(place)
@@ -105,8 +110,8 @@ def body(settings: Settings, place: str) -> bytes:
 def fetch(client, objects: list[Object], cache: Path, label: str) -> dict[str, Path]:
     """Return where each object lies in `cache`, by URI; download what isn't there yet.
 
-    `label`: what the progress bar says. Raises SourceError when an object can't be read, or is no
-    longer the one that was listed.
+    `label`: what the progress bar says; '': there is none.
+    Raises SourceError when an object can't be read, or is no longer the one that was listed.
     """
     paths = {item.uri: cached(cache, item) for item in objects}
     missing = [item for item in objects if not _is_whole(paths[item.uri], item.size)]
@@ -136,15 +141,15 @@ def _download(client, paths: dict[Object, Path], label: str) -> None:
     """Download many objects at a time; the first error stops all."""
     received, stop = [], threading.Event()
     size = sum(item.size for item in paths)
-    with _bar(size, label) as bar, ThreadPoolExecutor(AT_ONCE) as pool:
+    with progress.bar(size, label) as shown, ThreadPoolExecutor(AT_ONCE) as pool:
         jobs = {pool.submit(_get, client, *pair, received, stop) for pair in paths.items()}
         try:
             while jobs:
                 done, jobs = wait(jobs, timeout=0.5, return_when=FIRST_EXCEPTION)
                 for job in done:
                     job.result()
-                bar.set_postfix_str(f"{len(jobs):,} files to go", refresh=False)
-                bar.update(min(sum(received), size) - bar.n)
+                shown.set_postfix_str(f"{len(jobs):,} files to go", refresh=False)
+                shown.update(min(sum(received), size) - shown.n)
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -236,34 +241,3 @@ def _denial(client, message: str, action: str, resource: str) -> str:
     if "not authorized to perform" not in message:  # S3 often says no more than "Access Denied"
         message = f"not authorized to perform: {action} on resource: {resource}"
     return aws.denial(message)
-
-
-class _Cell:
-    """The output of a notebook's cell as a file, of which the last line alone is kept."""
-
-    def __init__(self):
-        from IPython.display import display
-
-        self._shown = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def write(self, text: str) -> None:
-        """Show a line in place of the one before."""
-        if text.strip():
-            self._shown.update({"text/plain": text.strip()}, raw=True)
-
-    def flush(self) -> None:
-        """Do nothing: a line is shown at once."""
-
-
-@contextmanager
-def _bar(size: int, label: str) -> Iterator:
-    """Show a progress bar in a terminal or a notebook, elsewhere none."""
-    from tqdm import tqdm
-
-    ipython = sys.modules.get("IPython")
-    cell = _Cell() if getattr(ipython and ipython.get_ipython(), "kernel", None) else None
-    look = {"desc": label, "unit": "B", "unit_scale": True, "miniters": 1, "leave": False}
-    with tqdm(total=size, file=cell, disable=None, **look) as bar:
-        yield bar
-    if cell:
-        cell.write(f"{label}: {tqdm.format_sizeof(size, 'B')}")

@@ -13,25 +13,29 @@ import os
 import re
 from bisect import bisect
 from codecs import BOM_UTF8
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import accumulate
+from itertools import accumulate, islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
-from lib import SourceError, records, s3
+from lib import SourceError, progress, records, s3
 from lib.config import Settings
 from lib.records import GZIP, BadRecord, Kind, Reject
 from lib.s3 import ENDINGS
 
 SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
 DECODER = json.JSONDecoder()
-CHUNK = 1 << 20
+CHUNK, SEAM, NEWLINE = 1 << 20, 8, 10
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
 SETTLED = 60.0  # seconds between the last change of a file and its load; clocks may differ a little
+AT_ONCE, TOGETHER = 8, 64  # threads that read small files, and how many files each at a time
+MANY = 20_000  # files, from which on a progress bar is shown
 LONG_NAME = 64  # characters of an unknown field's name that are shown
 LOOKED_AT = 8  # files whose first record is looked at when an engine reads them from S3
 
@@ -47,8 +51,7 @@ class ChangedFile(SourceError):
         self.key = key
 
 
-@dataclass(frozen=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """One file that a load brings in: how many of its records, and how many it leaves out.
 
     `key`: its absolute path or S3 URI. `content_hash`: SHA-256, or the etag that S3 gives it.
@@ -67,8 +70,8 @@ class Batch:
 
     `holds`: each part, and the keys of the files that are in it. `remote`: parts are files in S3,
     which the engine reads from there, so their records are unknown. `seen`: each JSON key of the
-    first records, and the file that showed it first. `stamps`: size and time of the large
-    files, which are read more than once.
+    first records, and the file that showed it first; `same`: those of the last one. `stamps`: size
+    and time of the large files, which are read more than once.
     """
 
     kind: Kind
@@ -78,6 +81,7 @@ class Batch:
     remote: bool = False
     rejects: list[Reject] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
+    same: Set[str] = frozenset()
     stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
@@ -88,7 +92,7 @@ class Batch:
     def count(self, records: Mapping[str, int]) -> None:
         """Enter the number of records of those files (by key) of which an engine tells it."""
         if records:
-            self.files = [replace(f, records=records.get(f.key, f.records)) for f in self.files]
+            self.files = [f._replace(records=records.get(f.key, f.records)) for f in self.files]
 
     @property
     def parts(self) -> list[str]:
@@ -107,10 +111,13 @@ class Batch:
     def look_at(self, key: str, record: bytes) -> None:
         """Note the JSON keys of a file's first record."""
         try:
-            found, _ = DECODER.raw_decode(record.decode("utf-8-sig").lstrip())
+            found, _ = DECODER.raw_decode(record.removeprefix(BOM_UTF8).decode().lstrip())
         except (ValueError, RecursionError):  # who parses it will say so
             return
-        if isinstance(found, dict) and not records.not_unicode("".join(found)):
+        if not isinstance(found, dict) or found.keys() == self.same:  # as of most files
+            return
+        self.same = found.keys()
+        if not records.not_unicode("".join(found)):
             for name in found:
                 self.seen.setdefault(name[:LONG_NAME], key)
 
@@ -191,17 +198,13 @@ def gather(
         found = [(path, path, size, "") for path, size in listing(place)]
     large, bundled = [], []
     with _Bundle(scratch / f"{kind.name}.json") as bundle:
-        for key, path, size, etag in found:
-            if not etag and key in loads and _is_untouched(path, size, *loads[key]):
-                batch.known += 1
-                continue
+        for key, path, size, etag, body in _read_ahead(batch, found, loads):
             check = key in checked
             if size >= LARGE:
                 batch.stamps[path] = size, _stamp(path)[1]
             if size >= LARGE and not check and _can_stay(path):
                 large.append((key, path, size, etag))
                 continue
-            body = _read(key, path, size) if size < LARGE else None
             digest = etag or (_digest(key, path)[0] if body is None else _hash(body))
             if _is_known(key, digest, known):
                 batch.known += 1
@@ -214,6 +217,44 @@ def gather(
     if bundle.count:
         batch.holds = {str(bundle.path): bundled} | batch.holds
     return batch
+
+
+def _read_ahead(batch: Batch, found: list[tuple], loads: Mapping) -> Iterator[tuple]:
+    """Yield key, path, size and etag of each file, with its bytes when it is small; count those
+    that nobody has touched since their load as known.
+
+    Several threads read, since a disk takes 0.4 ms to bring a file, and reads many at once.
+    """
+
+    def read(block: list[tuple]) -> list[tuple]:
+        new = [file for file in block if not _is_untouched(*file, loads)]
+        return [(*file, _read(*file[:3]) if file[2] < LARGE else None) for file in new]
+
+    label = f"reading {batch.kind.name}" if len(found) > MANY else ""
+    with ThreadPoolExecutor(AT_ONCE) as pool, progress.bar(len(found), label, " files") as bar:
+        blocks, waiting = _blocks(found), deque()
+        while True:
+            for block in islice(blocks, AT_ONCE * 2 - len(waiting)):
+                waiting.append((len(block), pool.submit(read, block)))
+            if not waiting:
+                return
+            count, reading = waiting.popleft()
+            yield from (new := reading.result())
+            batch.known += count - len(new)
+            bar.update(count)
+
+
+def _blocks(files: list[tuple]) -> Iterator[list[tuple]]:
+    """Cut a list of files where there are enough of them, or of their bytes, to read at once."""
+    block, size = [], 0
+    for file in files:
+        block.append(file)
+        size += min(file[2], LARGE)
+        if len(block) == TOGETHER or size >= LARGE:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _add(batch: Batch, bundle: _Bundle, file: tuple, place: str | bytes, check: bool) -> None:
@@ -286,10 +327,11 @@ def _doubtful(path: str) -> bool:
         return False
 
 
-def _is_untouched(path: str, size: int, then: int, loaded_at: datetime) -> bool:
+def _is_untouched(key: str, path: str, size: int, etag: str, loads: Mapping) -> bool:
     """Tell whether a file is as it was when it was loaded: nothing but the system sets the time of
     a file's last change, be it of its bytes, its name or its owner (POSIX, sys_stat.h: st_ctim)."""
-    if size != then or os.name == "nt":  # there it is the time of creation
+    then, loaded_at = loads.get(key, (None, None))
+    if etag or size != then or os.name == "nt":  # there it is the time of creation
         return False
     try:
         changed = os.stat(path).st_ctime
@@ -308,7 +350,7 @@ class _Bundle:
     """A file of records, one a line."""
 
     def __init__(self, path: Path):
-        self.path, self.count = path, 0
+        self.path, self.count, self.size = path, 0, 0
 
     def __enter__(self) -> _Bundle:
         self._file = open(self.path, "wb", buffering=CHUNK)
@@ -319,18 +361,17 @@ class _Bundle:
 
     def add(self, lines: Iterable[bytes], batch: Batch, key: str) -> int:
         """Add a file's records and return their number; all or, when it can't be read, none."""
-        start, before = self._file.tell(), self.count
+        start, before = self.size, self.count  # asking the file would be a system call
         try:
             for line in lines:
                 if self.count == before:
                     batch.look_at(key, line)
-                self._file.write(line)
-                self._file.write(b"\n")
+                self.size += self._file.write(line) + self._file.write(b"\n")
                 self.count += 1
         except BadRecord:
             self._file.seek(start)
             self._file.truncate()
-            self.count = before
+            self.count, self.size = before, start
             raise
         return self.count - before
 
@@ -365,18 +406,22 @@ def _changed(key: str) -> SourceError:
 
 def _digest(key: str, path: str) -> tuple[str, int, bool]:
     """Return the SHA-256 of a file's bytes, the number of its lines, and whether to look closer."""
-    digest, lines, last, doubt = hashlib.sha256(), 0, b"", False
+    import numpy as np
+
+    digest, lines, suspect, doubt = hashlib.sha256(), 0, False, False
+    buffer = bytearray(SEAM + CHUNK)  # what is looked at may lie across two chunks
+    bytes_read, text = memoryview(buffer)[SEAM:], np.frombuffer(buffer, np.uint8)
     try:
         with open(path, "rb", buffering=0) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                lines += chunk.count(b"\n")
-                seam = last[-8:] + chunk[:8]
-                doubt = doubt or records.holds_words(chunk) or records.holds_words(seam)
-                last = chunk
+            while size := file.readinto(bytes_read):
+                digest.update(bytes_read[:size])
+                lines += int(np.count_nonzero(text[SEAM : SEAM + size] == NEWLINE))
+                suspect = suspect or records.may_hold_words(text[: SEAM + size])
+                doubt = doubt or (suspect and records.holds_words(buffer[: SEAM + size]))
+                text[:SEAM] = text[size : SEAM + size].copy()
     except OSError as error:
         raise records.unreadable(key, error) from None
-    return digest.hexdigest(), lines + (not last.endswith(b"\n")), doubt
+    return digest.hexdigest(), lines + int(text[SEAM - 1] != NEWLINE), doubt
 
 
 def _can_stay(path: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lib import charts
 from lib.config import Settings, named
-from lib.load import STAGE_AUDITS, STAR_AUDITS
+from lib.load import STAGE_AUDITS, STAR_AUDITS, Scope
 from lib.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -112,9 +112,8 @@ def left_out(rejects: int, records: int) -> tuple[str, str]:
 
 def audited(warehouse: Warehouse, settings: Settings) -> tuple[str, str]:
     """Ask every audit over all loads, and say which found something."""
-    values = {"first_batch": 0, "min_coverage": settings.load.min_coverage}
-    audits = (*STAGE_AUDITS, *STAR_AUDITS)
-    found = {name: len(warehouse.rows(f"audit/{name}", **values)) for name in audits}
+    audits, scope = (*STAGE_AUDITS, *STAR_AUDITS), Scope(warehouse, 0)
+    found = {name: len(scope.audit(name, settings)) for name in audits}
     failed = ", ".join(f"{name} found {rows:,}" for name, rows in found.items() if rows)
     if not failed:
         return f"All {len(audits)} passed", "ok"

@@ -391,6 +391,7 @@ def _duckdb_settings(settings: Settings) -> dict:
         "default_null_order": "NULLS_LAST_ON_ASC_FIRST_ON_DESC",
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
+        "storage_compatibility_version": "v1.3.0",  # packs text better and in half the time
     }
     if settings.local.memory_limit:
         chosen["memory_limit"] = settings.local.memory_limit

@@ -310,6 +310,22 @@ def test_a_boolean_in_a_large_file_is_seen_wherever_it_lies(
     assert rejected(world) == [(8 + 500 * n, "length") for n in range(5)]
 
 
+@pytest.mark.only_on("local")
+@pytest.mark.parametrize("value", ["true", "   true", "\t \r           false", '"\\u0000"'])
+def test_what_is_doubtful_is_seen_however_a_file_is_cut(
+    world, holding, tmp_path, monkeypatch, value
+):
+    monkeypatch.setattr(source, "LARGE", 600)  # more than one record, less than two
+    field = "song" if value.startswith('"') else "length"
+    place = world.log(b"\n".join([holding(field, value)] * 2))
+    for chunk in range(8, 60):
+        monkeypatch.setattr(source, "CHUNK", chunk)
+        scratch = tmp_path / f"{chunk}"
+        scratch.mkdir()
+        found = source.gather(EVENTS, str(place), {}, scratch)
+        assert [reject.field for reject in found.rejects] == [field] * 2, chunk
+
+
 # Bombs: what a child process needs to read them is bounded.
 
 READ = """

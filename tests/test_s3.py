@@ -654,8 +654,8 @@ def test_a_log_is_not_filled_with_bars(gathered, bucket, capsys):
 
 def test_a_notebook_shows_one_line_of_it_and_keeps_the_last():
     code = (
-        "from lib import s3\n"
-        "with s3._bar(3_000_000, 'fetching songs') as bar:\n"
+        "from lib import progress\n"
+        "with progress.bar(3_000_000, 'fetching songs') as bar:\n"
         "    for _ in range(3):\n"
         "        bar.update(1_000_000)\n"
     )

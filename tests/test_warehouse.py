@@ -24,13 +24,13 @@ QUERIES = [
     name
     for name in STATEMENTS
     if name.startswith(("analysis/", "audit/", "status/"))
-    or name in ("load/ledger", "load/next_batch", "load/committed")
+    or name in ("load/ledger", "load/spans", "load/next_batch", "load/committed")
 ]
 IDENTIFIERS = {
     **{"tables": TABLES, "table": "staging_events", "fields": EVENTS.fields, "kind": "events"},
     **{"columns": ["artist", "auth"], "manifest": "s3://bucket/manifest", "role": "arn:aws:iam::1"},
     **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
-    **{"maxerror": 0, "home": "main"},
+    **{"maxerror": 0, "home": "main", "all": False},
 }
 VALUES = {
     "batch_id": 1,
@@ -43,6 +43,7 @@ VALUES = {
     "session_id": 1,
     "file": "plays.csv",
 }
+VALUES |= {"since": datetime(2018, 11, 1), "until": datetime(2018, 11, 2)}
 VALUES |= {"loaded_at": datetime(2018, 11, 1)}
 UNKNOWN_TO_THE_PARSER = re.compile(r"^(lock table|declare|fetch) ", re.MULTILINE)
 OTHER = """

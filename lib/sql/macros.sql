@@ -42,11 +42,16 @@ md5({{ engine.concatenation(parts, "|") }} || {{ engine.concatenation(texts, "")
 
 {#- The key of a play: everything that the row takes from its event, and the length that its
     match depends on. Two events that are equal in all of it are one event, delivered twice. -#}
-{% macro songplay_key() -%}
-{{ stable_key(
-    ["ts", "session_id", "item_in_session", exact_length("length")],
-    ["user_id", trimmed("song"), trimmed("artist"), "location", "user_agent"],
-) }}
+{% macro songplay_key(events) -%}
+{% set numbers = [events ~ ".ts", events ~ ".session_id", events ~ ".item_in_session"] -%}
+{% set texts = [
+    events ~ ".user_id",
+    trimmed(events ~ ".song"),
+    trimmed(events ~ ".artist"),
+    events ~ ".location",
+    events ~ ".user_agent",
+] -%}
+{{ stable_key(numbers + [exact_length(events ~ ".length")], texts) }}
 {%- endmacro %}
 
 {#- A relation `number` of the whole numbers from `first` to `last`. -#}
@@ -160,23 +165,19 @@ cast(
         )) / ({{ trials }} + {{ z }} * {{ z }})
 {%- endmacro %}
 
-{#- Whether a time's hour lies within those of this load's events. -#}
-{% macro in_hours_of_load(hour) -%}
-{{ hour }} >= (
-        select min({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch
-    )
-    and {{ hour }} <= (
-        select max({{ hour_key("start_time") }}) from staging_events where batch_id >= :first_batch
-    )
+{#- Whether a moment lies within the time of this load's events. -#}
+{% macro in_time_of_load(moment) -%}
+{{ moment }} >= cast(:since as timestamp) and {{ moment }} < cast(:until as timestamp)
 {%- endmacro %}
 
-{#- The plays that a load may have changed: those of its hours, of its users, of its songs. -#}
-{% macro plays_of_load() -%}
+{#- The plays that a load may have changed: all, or those of its time, its users, its songs. -#}
+{% macro plays_of_load(all) -%}
+{% if all %}songplays{% else %}
 (
         select songplay_key, start_time, played_at, user_key, level, song_id, artist_id
         from songplays
         where
-            ({{ in_hours_of_load("songplays.start_time") }})
+            ({{ in_time_of_load("songplays.played_at") }})
             or user_key in (
                 select users.user_key
                 from users
@@ -186,6 +187,7 @@ cast(
             )
             or song_id in (select song_id from staging_songs where batch_id >= :first_batch)
     )
+{%- endif %}
 {%- endmacro %}
 
 {#- Whether a play is of the level that is asked for; '' asks for every one. -#}

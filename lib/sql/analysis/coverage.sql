@@ -3,7 +3,7 @@ with recursive {{ days() }}
 
 select
     days.day,
-    count(songplays.songplay_key) as plays,
+    count(songplays.played_at) as plays,
     count(songplays.song_id) as matched,
     days.partial
 from days

@@ -21,10 +21,10 @@ weeks as (
 select
     weeks.first_day,
     weeks.last_day,
-    count(songplays.songplay_key) as plays,
+    count(songplays.played_at) as plays,
     count(distinct users.user_id) as listeners,
     cast(count(case when songplays.level = 'paid' then 1 end) as double precision)
-        / nullif(count(songplays.songplay_key), 0) as paid_share,
+        / nullif(count(songplays.played_at), 0) as paid_share,
     cast(count(users.user_key) as double precision)
         / nullif(count(distinct users.user_id), 0) as plays_per_listener
 from weeks

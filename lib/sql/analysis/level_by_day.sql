@@ -10,7 +10,7 @@ counted as (
         days.day,
         levels.level,
         days.partial,
-        count(songplays.songplay_key) as plays,
+        count(songplays.played_at) as plays,
         count(distinct users.user_id) as listeners
     from days
     cross join levels

@@ -1,7 +1,7 @@
--- Star: each table's key stands once; of the plays, those of this load's hours.
+-- Star: each table's key stands once; of the plays, those of this load's time.
 select 'songplays' as table_name, songplay_key as key, count(*) as row_count
 from songplays
-where {{ in_hours_of_load("start_time") }}
+where {{ in_time_of_load("played_at") }}
 group by songplay_key
 having count(*) > 1
 union all

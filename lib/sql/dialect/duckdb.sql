@@ -10,14 +10,15 @@ cast(isodow({{ at }}) as integer)
 {%- endmacro %}
 
 {#- The records of the files :files, one column a field in snake_case; `fields` gives the name, and
-    the sort of a number or the most bytes of a text. Numbers are read as doubles and made whole by `whole`, since a read of 1.5 as bigint
-    would give 2. -#}
+    the sort of a number or the most bytes of a text. A value that does not fit is an error. Numbers
+    are read as doubles first, since a read of 1.5 as bigint would give 2; all values are looked at
+    in one condition, which takes a fifth of the time of one for each. -#}
 {% macro records(kind, fields) -%}
 (
         select
             {%- for name, sort in fields.items() %}
 
-            {{ text(name, sort) if sort is number else '"' ~ name ~ '"' }} as {{ name | snake_case }}{{ "," if not loop.last }}
+            {{ typed(name, sort) }} as {{ name | snake_case }}{{ "," if not loop.last }}
             {%- endfor %}
 
         from read_json(
@@ -32,42 +33,46 @@ cast(isodow({{ at }}) as integer)
 
             }
         )
+        where
+            case
+                when
+                    {%- for name, sort in fields.items() %}
+
+                    {{ "or " if not loop.first }}{{ unfit(name, sort) }}
+                    {%- endfor %}
+
+                    then error('a value of {{ kind }} does not fit its column')
+                else true
+            end
     ) as records
 {%- endmacro %}
 
-{#- A text of at most `bytes`; else an error. -#}
-{% macro text(name, bytes) -%}
-case when strlen("{{ name }}") > {{ bytes }} then error('{{ name }} is too long') else "{{ name }}" end
+{#- A field as its column's type. -#}
+{% macro typed(name, sort) -%}
+{% set types = {"small": "integer", "whole": "bigint", "moment": "bigint"} -%}
+{{ 'cast("' ~ name ~ '" as ' ~ types[sort] ~ ")" if sort in types else '"' ~ name ~ '"' }}
 {%- endmacro %}
 
-{#- A field of `records` as a whole number, exact below 2^53; else an error. -#}
-{% macro whole(field, type="bigint") -%}
-cast(
-        case
-            when {{ field }} is null then null
-            when {{ field }} = floor({{ field }}) and abs({{ field }}) < 9007199254740992
-                then {{ field }}
-            else error('{{ field }} is not a whole number')
-        end as {{ type }}
-    )
-{%- endmacro %}
-
-{#- A field of `records` as a finite number; else an error. -#}
-{% macro number(field) -%}
-case
-        when {{ field }} is null or isfinite({{ field }}) then {{ field }}
-        else error('{{ field }} is not a number')
-    end
+{#- Whether a field is a text of too many bytes, no finite number, or none that is whole and exact,
+    as those below 2^53 are. -#}
+{% macro unfit(name, sort) -%}
+{% if sort is number -%}
+strlen("{{ name }}") > {{ sort }}
+{%- elif sort == "number" -%}
+not isfinite("{{ name }}")
+{%- else -%}
+"{{ name }}" <> floor("{{ name }}") or abs("{{ name }}") >= 9007199254740992
+{%- endif %}
 {%- endmacro %}
 
 {#- When an event was: a timestamp (UTC, milliseconds kept). -#}
 {% macro event_time() -%}
-epoch_ms({{ whole("ts") }})
+epoch_ms(ts)
 {%- endmacro %}
 
 {#- The same as milliseconds since 1970. -#}
 {% macro event_ms() -%}
-{{ whole("ts") }}
+ts
 {%- endmacro %}
 
 {#- The milliseconds from one timestamp to another. -#}
@@ -89,4 +94,15 @@ concat(
 {#- The name of a temporary table, and of no other table that is called the same. -#}
 {% macro temporary(table) -%}
 temp.{{ table }}
+{%- endmacro %}
+
+{#- As many events as one statement moves: what it holds of them, some 300 bytes each, is memory. -#}
+{% macro enough_events() -%}
+1000000.0
+{%- endmacro %}
+
+{#- A CTE that is read in full before it is used: DuckDB reads rows that this transaction has
+    inserted with one thread, and what comes after with all. -#}
+{% macro held_ready() -%}
+materialized
 {%- endmacro %}

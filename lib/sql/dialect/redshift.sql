@@ -17,14 +17,6 @@ diststyle auto{% if sort %} sortkey({{ sort }}){% endif %}
 landed_{{ kind }}
 {%- endmacro %}
 
-{% macro whole(field, type="bigint") -%}
-{{ field }}
-{%- endmacro %}
-
-{% macro number(field) -%}
-{{ field }}
-{%- endmacro %}
-
 {#- When an event was: COPY reads milliseconds since 1970 as a timestamp. -#}
 {% macro event_time() -%}
 start_time
@@ -54,4 +46,14 @@ datediff(millisecond, {{ since }}, {{ until }})
 {#- The name of a temporary table, and of no other table that is called the same. -#}
 {% macro temporary(table) -%}
 {{ table }}
+{%- endmacro %}
+
+{#- As many events as one statement moves: any number, over all nodes. -#}
+{% macro enough_events() -%}
+1e18
+{%- endmacro %}
+
+{#- A CTE that is read in full before it is used, where that helps. -#}
+{% macro held_ready() -%}
+
 {%- endmacro %}

@@ -7,7 +7,7 @@ from songplays
 where songplay_key in (
     select songplay_key
     from songplays
-    where {{ in_hours_of_load("start_time") }}
+    where {{ in_time_of_load("played_at") }}
     group by songplay_key
     having count(*) > 1
 );

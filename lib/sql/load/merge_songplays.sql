@@ -1,40 +1,43 @@
 -- Every NextSong event of this batch, with the user's version in force and the matched song.
 insert into songplays
-with plays as (
+with plays as {{ engine.held_ready() }} (
     select
-        {{ songplay_key() }} as songplay_key,
-        start_time as played_at,
+        ts,
+        start_time,
         user_id,
         session_id,
         item_in_session,
-        {{ length_key("length") }} as length_key,
-        {{ trimmed("song") }} as song_title,
-        {{ trimmed("artist") }} as artist_name,
+        length,
+        {{ trimmed("song") }} as song,
+        {{ trimmed("artist") }} as artist,
         location,
         user_agent
     from staging_events
-    where batch_id >= :first_batch and page = 'NextSong'
+    where
+        batch_id >= :first_batch
+        and page = 'NextSong'
+        and {{ in_time_of_load("start_time") }}
 )
 
 select
-    plays.songplay_key,
-    {{ hour_key("plays.played_at") }} as start_time,
-    plays.played_at,
+    {{ songplay_key("plays") }} as songplay_key,
+    {{ hour_key("plays.start_time") }} as start_time,
+    plays.start_time as played_at,
     users.user_key,
     users.level,
     matches.song_id,
     matches.artist_id,
     plays.session_id,
     plays.item_in_session,
-    plays.song_title,
-    plays.artist_name,
+    plays.song as song_title,
+    plays.artist as artist_name,
     plays.location,
     plays.user_agent
 from plays
 left join users
     on plays.user_id = users.user_id
-    and {{ in_force("users", "plays.played_at") }}
+    and {{ in_force("users", "plays.start_time") }}
 left join matches
-    on plays.song_title = matches.song_title
-    and plays.artist_name = matches.artist_name
-    and plays.length_key = matches.length_key
+    on plays.song = matches.song_title
+    and plays.artist = matches.artist_name
+    and {{ length_key("plays.length") }} = matches.length_key

@@ -18,6 +18,24 @@ where user_id in (select user_id from touched_users);
 delete from users
 where user_id in (select user_id from touched_users);
 
+-- What all is known of a user: few rows each, so that only the events of those whose level has
+-- changed need be put in order.
+drop table if exists profiles;
+
+create temporary table profiles as
+select
+    user_id,
+    level,
+    first_name,
+    last_name,
+    gender,
+    min(ts) as first_ts,
+    max(ts) as last_ts,
+    min(start_time) as began
+from staging_events
+where user_id in (select user_id from touched_users)
+group by user_id, level, first_name, last_name, gender;
+
 insert into users
 with events as (
     select
@@ -25,9 +43,6 @@ with events as (
         ts,
         start_time,
         level,
-        first_name,
-        last_name,
-        gender,
         session_id,
         item_in_session,
         lag(level) over (
@@ -35,7 +50,12 @@ with events as (
             order by ts, session_id, item_in_session, level
         ) as level_before
     from staging_events
-    where user_id in (select user_id from touched_users)
+    where user_id in (
+        select user_id
+        from profiles
+        group by user_id
+        having min(level) <> max(level)
+    )
 ),
 
 changes as (
@@ -72,6 +92,16 @@ versions as (
         lead(start_time) over (partition by user_id order by ts) as valid_to
     from moments
     where level_before is null or level_before <> level
+    union all
+    select
+        user_id,
+        min(first_ts),
+        min(level),
+        min(began),
+        cast(null as timestamp)
+    from profiles
+    group by user_id
+    having min(level) = max(level)
 ),
 
 named as (
@@ -83,15 +113,14 @@ named as (
         row_number() over (
             partition by user_id
             order by
-                ts desc,
-                session_id desc,
-                item_in_session desc,
+                max(last_ts) desc,
                 coalesce(first_name, ''),
                 coalesce(last_name, ''),
                 coalesce(gender, '')
         ) as position
-    from events
+    from profiles
     where first_name is not null or last_name is not null
+    group by user_id, first_name, last_name, gender
 )
 
 select

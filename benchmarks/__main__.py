@@ -19,7 +19,7 @@ from benchmarks.pairs import BenchmarkError, Result, machine
 from lib import ROOT, config
 
 BENCHMARKS = {"load": loads.load, "parse": loads.parse, "small-files": loads.small_files}
-BENCHMARKS |= {"queries": queries.queries, "run": runs.run}
+BENCHMARKS |= {"queries": queries.queries, "run": runs.run, "help": runs.help_text}
 EARLIER = {"load-since": loads.load_since, "run-since": runs.run_since}
 KEPT = Path(__file__).parent / "results.json"
 HEAD = """\

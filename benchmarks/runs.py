@@ -11,15 +11,7 @@ from benchmarks.loads import code_of
 from benchmarks.pairs import PRODUCT, Result, Side, compared, timed
 from lib import ROOT
 
-# What each notebook imports, and so the floor under its time.
-IMPORTS = {
-    "01_provision": "import duckdb, pandas",
-    "02_schema": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
-    "03_load": "import duckdb, jinja2, pandas, sqlalchemy, sql.magic",
-    "04_analyse": "import duckdb, jinja2, matplotlib, pandas, sqlalchemy, sql.magic",
-    "05_teardown": "import duckdb, pandas",
-}
-FIVE_IMPORTS = """
+FIVE_EMPTY = """
 import sys, papermill
 from traitlets.config import Config
 quiet = Config({"KernelManager": {"transport_encryption": "auto"}})
@@ -29,19 +21,28 @@ for path in sys.argv[1:]:
 
 
 def run(folder: Path, options: Namespace) -> Iterator[Result]:
-    """The five notebooks on the sample beside five that only import the same libraries."""
+    """The five notebooks on the sample beside five empty ones by papermill, each in one process."""
     import nbformat  # not for all of the benchmarks: see pairs
 
-    paths = []
-    for name, source in IMPORTS.items():
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    paths = [str(folder / f"{number}.ipynb") for number in range(5)]
+    for path in paths:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()])
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        paths.append(str(folder / f"{name}.ipynb"))
-        nbformat.write(notebook, paths[-1])
-    floor = [PRODUCT, "-c", FIVE_IMPORTS, *paths]
+        nbformat.write(notebook, path)
+    floor = [PRODUCT, "-c", FIVE_EMPTY, *paths]
     ours, theirs = whole_run(folder), lambda: timed(lambda: quiet(floor))
     ours(), theirs()
-    yield compared("run", "five notebooks that only import", ours, theirs, options.pairs)
+    yield compared("run", "five empty notebooks", ours, theirs, options.pairs)
+
+
+def help_text(folder: Path, options: Namespace) -> Iterator[Result]:
+    """The runner's --help beside a Python that does nothing."""
+    ours, theirs = (
+        lambda: timed(lambda: quiet([PRODUCT, "-m", "lib.run", "--help"])),
+        lambda: timed(lambda: quiet([PRODUCT, "-c", "pass"])),
+    )
+    ours(), theirs()
+    yield compared("help", "python -c pass", ours, theirs, options.pairs)
 
 
 def run_since(folder: Path, options: Namespace) -> Iterator[Result]:

@@ -6,22 +6,49 @@ active as (
     select
         cast(start_time as date) as day,
         user_id,
-        max(case when page = 'NextSong' then user_id end) as listener
+        max(case when page = 'NextSong' then 1 else 0 end) as listens
     from staging_events
     where user_id <> ''
     group by cast(start_time as date), user_id
+),
+
+-- A user counts from an active day on, until so many days later, or until active again.
+stretches as (
+    select
+        day,
+        listens,
+        coalesce(
+            lead(day) over (partition by user_id order by day), cast(day + 30 as date)
+        ) as again
+    from active
+),
+
+changes as (
+    select day, count(*) as daily, sum(listens) as listeners, count(*) as weekly, count(*) as monthly
+    from stretches
+    group by day
+    union all
+    select least(again, cast(day + 7 as date)), 0, 0, -count(*), 0
+    from stretches
+    group by least(again, cast(day + 7 as date))
+    union all
+    select least(again, cast(day + 30 as date)), 0, 0, 0, -count(*)
+    from stretches
+    group by least(again, cast(day + 30 as date))
 ),
 
 counted as (
     select
         days.day,
         days.partial,
-        count(case when active.day = days.day then active.user_id end) as daily,
-        count(case when active.day = days.day then active.listener end) as listeners,
-        count(distinct case when active.day > days.day - 7 then active.user_id end) as weekly,
-        count(distinct active.user_id) as monthly
+        cast(coalesce(sum(changes.daily), 0) as bigint) as daily,
+        cast(coalesce(sum(changes.listeners), 0) as bigint) as listeners,
+        sum(coalesce(sum(changes.weekly), 0))
+            over (order by days.day rows unbounded preceding) as weekly,
+        sum(coalesce(sum(changes.monthly), 0))
+            over (order by days.day rows unbounded preceding) as monthly
     from days
-    left join active on active.day > days.day - 30 and active.day <= days.day
+    left join changes on days.day = changes.day
     group by days.day, days.partial
 ),
 

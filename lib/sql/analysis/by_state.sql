@@ -1,19 +1,25 @@
 -- Listeners and all plays by US state of the listener's location, such as New York-Newark-Jersey
 -- City, NY-NJ-PA: the first of its states; 'unknown' where it names none. States of fewer than
 -- :least listeners are one row, `states` of them.
-with located as (
-    select
-        songplays.songplay_key,
-        users.user_id,
-        split_part(split_part(songplays.location, ', ', 2), '-', 1) as state
+with places as (
+    select location, user_key, count(*) as plays
     from songplays
-    left join users on songplays.user_key = users.user_key
+    group by location, user_key
+),
+
+located as (
+    select
+        users.user_id,
+        split_part(split_part(places.location, ', ', 2), '-', 1) as state,
+        places.plays
+    from places
+    left join users on places.user_key = users.user_key
 ),
 
 named as (
     select
-        songplay_key,
         user_id,
+        plays,
         case
             when state in (
                 'AL', 'AK', 'AZ', 'AR', 'CA', 'CO', 'CT', 'DE', 'DC', 'FL', 'GA', 'HI', 'ID', 'IL',
@@ -47,7 +53,7 @@ counted as (
         shown.label,
         count(distinct named.state) as states,
         count(distinct named.user_id) as users,
-        count(*) as plays
+        cast(sum(named.plays) as bigint) as plays
     from named
     inner join shown on named.state = shown.state
     group by shown.label

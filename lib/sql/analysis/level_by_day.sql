@@ -5,19 +5,24 @@ levels as (
     select distinct level from users
 ),
 
+listened as (
+    select cast(played_at as date) as day, level, user_key, count(*) as plays
+    from songplays
+    where level is not null
+    group by cast(played_at as date), level, user_key
+),
+
 counted as (
     select
         days.day,
         levels.level,
         days.partial,
-        count(songplays.played_at) as plays,
+        cast(coalesce(sum(listened.plays), 0) as bigint) as plays,
         count(distinct users.user_id) as listeners
     from days
     cross join levels
-    left join songplays
-        on days.day = cast(songplays.played_at as date)
-        and levels.level = songplays.level
-    left join users on songplays.user_key = users.user_key
+    left join listened on days.day = listened.day and levels.level = listened.level
+    left join users on listened.user_key = users.user_key
     group by days.day, levels.level, days.partial
 )
 

@@ -1,14 +1,20 @@
 -- The most played songs, matched or not, over plays of :level ('' for all), of those with at least :least listeners.
 -- `left_out`: how many songs have fewer.
-with songs as (
+-- Listeners are counted by a number each, which takes less time than their ids as text.
+with listeners as (
+    select user_key, cast(dense_rank() over (order by user_id) as integer) as listener
+    from users
+),
+
+songs as (
     select
         songplays.song_title,
         songplays.artist_name,
         count(*) as plays,
-        count(distinct users.user_id) as listeners,
+        count(distinct listeners.listener) as listeners,
         count(songplays.song_id) as matched
     from songplays
-    left join users on songplays.user_key = users.user_key
+    left join listeners on songplays.user_key = listeners.user_key
     where songplays.song_title is not null and {{ of_level() }}
     group by songplays.song_title, songplays.artist_name
 )

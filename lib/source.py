@@ -11,14 +11,14 @@ import hashlib
 import json
 import os
 import re
+import time
 from bisect import bisect
 from codecs import BOM_UTF8
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType
@@ -223,25 +223,25 @@ def _read_ahead(batch: Batch, found: list[tuple], loads: Mapping) -> Iterator[tu
     """Yield key, path, size and etag of each file, with its bytes when it is small; count those
     that nobody has touched since their load as known.
 
-    Several threads read, since a disk takes 0.4 ms to bring a file, and reads many at once.
+    A disk takes 0.4 ms to bring a file, and brings many at once: where one is waited for, several
+    threads read. What lies in memory one thread reads faster.
     """
 
     def read(block: list[tuple]) -> list[tuple]:
         new = [file for file in block if not _is_untouched(*file, loads)]
         return [(*file, _read(*file[:3]) if file[2] < LARGE else None) for file in new]
 
-    label = f"reading {batch.kind.name}" if len(found) > MANY else ""
+    blocks, label = _blocks(found), f"reading {batch.kind.name}" if len(found) > MANY else ""
     with ThreadPoolExecutor(AT_ONCE) as pool, progress.bar(len(found), label, " files") as bar:
-        blocks, waiting = _blocks(found), deque()
-        while True:
-            for block in islice(blocks, AT_ONCE * 2 - len(waiting)):
-                waiting.append((len(block), pool.submit(read, block)))
-            if not waiting:
-                return
-            count, reading = waiting.popleft()
-            yield from (new := reading.result())
-            batch.known += count - len(new)
-            bar.update(count)
+        while some := [*islice(blocks, 4 * AT_ONCE)]:
+            began, worked = time.perf_counter(), time.thread_time()
+            first = read(some[0])
+            waited = time.perf_counter() - began > 3 * (time.thread_time() - worked)
+            rest = (pool.map if waited else map)(read, some[1:])
+            for block, new in zip(some, chain([first], rest), strict=True):
+                yield from new
+                batch.known += len(block) - len(new)
+                bar.update(len(block))
 
 
 def _blocks(files: list[tuple]) -> Iterator[list[tuple]]:

@@ -19,6 +19,7 @@ from benchmarks.pairs import BenchmarkError, Result, machine
 from lib import ROOT, config
 
 BENCHMARKS = {"load": loads.load, "parse": loads.parse, "small-files": loads.small_files}
+BENCHMARKS |= {"growth": loads.growth, "increment": loads.increment}
 BENCHMARKS |= {"queries": queries.queries, "run": runs.run, "help": runs.help_text}
 EARLIER = {"load-since": loads.load_since, "run-since": runs.run_since}
 KEPT = Path(__file__).parent / "results.json"
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--pairs", type=positive, metavar="N", default=5, help="5 if left out")
     sizes = {"type": positive, "nargs": "+", "metavar": "N"}
     events, asked = [10_000, 100_000, 1_000_000], [1_000_000]
-    about = "about how many, for load, parse, load-since; 10,000, 100,000, 1,000,000 if left out"
+    about = "about how many, for all that loads; 10,000, 100,000, 1,000,000 if left out"
     command.add_argument("--events", **sizes, default=events, help=about)
     about = "events for queries; 1,000,000 if left out"
     command.add_argument("--queries", **sizes, default=asked, help=about)
@@ -80,7 +81,8 @@ def line(result: Result) -> str:
     seconds = "{:8.2f}{:8.2f}".format(*result.seconds)
     memory = "{:7.0f}{:7.0f}".format(*result.megabytes) if result.megabytes else " " * 14
     low, high = result.spread
-    return f"{about}{seconds}{memory}{result.ratio:8.2f}   {low:.2f}–{high:.2f}"
+    figures = f"{seconds}{memory}{result.ratio:8.2f}   {low:.2f}–{high:.2f}"
+    return f"{about}{figures}  {result.note}".rstrip()
 
 
 def keep(results: list[Result]) -> None:

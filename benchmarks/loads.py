@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shutil
 import subprocess
 import tempfile
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.pairs import PEERS, PRODUCT, BenchmarkError, Result, Side, Spent, compared, program
 from lib import ROOT
 from lib.records import EVENTS
+from lib.source import SETTLED
 
 PER_SCALE = 8_500  # events of lib.sample for a unit of its scale
 OTHERS = {
@@ -118,6 +123,53 @@ def parse(folder: Path, options: Namespace) -> Iterator[Result]:
         ours, theirs = our_load(place, data), partial(program, command)
         ours(), theirs()
         yield compared("parse", "DuckDB's parse of the events", ours, theirs, options.pairs, size)
+
+
+def growth(folder: Path, options: Namespace) -> Iterator[Result]:
+    """The load of more events beside that of the fewest, times as many: above 1, less than grown.
+
+    The note is the exponent of time by events, between the two.
+    """
+    fewest, *more = sorted(options.events)
+    with contextlib.closing(samples(folder, [fewest])) as small:
+        _, place, data = next(small)
+        few = our_load(place, data)
+        for size, larger, all_data in samples(folder, more):
+            factor = size / fewest
+
+            def so_often(factor: float = factor) -> Spent:
+                spent = few()
+                return replace(spent, seconds=spent.seconds * factor)
+
+            ours = our_load(larger, all_data)
+            ours(), so_often()
+            against = f"{fewest:,} events × {factor:g}"
+            result = compared("growth", against, ours, so_often, options.pairs, size)
+            exponent = 1 - math.log(result.ratio) / math.log(factor)
+            yield replace(result, note=f"seconds ~ events^{exponent:.2f}")
+
+
+def increment(folder: Path, options: Namespace) -> Iterator[Result]:
+    """One more day into a warehouse of the days before it, beside a load of all days."""
+    for size, place, data in samples(folder, options.events):
+        later, base = place / "later", place / "base"
+        later.mkdir(), base.mkdir()
+        files = sorted(data.glob("log_data/**/*.json"))
+        last = [file for file in files if file.name[:10] == files[-1].name[:10]]
+        for file in last:
+            file.rename(later / file.name)
+        time.sleep(SETTLED)  # else a file is read again, in case it was changed during its load
+        program([PRODUCT, "-P", OURS, data, base])
+        for file in last:
+            (later / file.name).rename(file)
+
+        def more(own: str, data: Path = data, base: Path = base) -> Spent:
+            shutil.copy(base / "star.duckdb", own)
+            return program([PRODUCT, "-P", OURS, data, own])
+
+        ours, everything = partial(in_new_folder, place, more), our_load(place, data)
+        ours(), everything()
+        yield compared("increment", "a load of all days", ours, everything, options.pairs, size)
 
 
 def load_since(folder: Path, options: Namespace) -> Iterator[Result]:

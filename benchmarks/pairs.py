@@ -82,7 +82,7 @@ class Result:
 
     `what`: the question that was asked. `size`: in events, 0 where there is one size only.
     `seconds` and `megabytes`: the medians of ours and theirs. `ratio`: the median of theirs ÷
-    ours, and `spread` its range. `note`: why there is no figure.
+    ours, and `spread` its range. `note`: why there is no figure, or what else it says.
     """
 
     benchmark: str

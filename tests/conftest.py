@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import itertools
 import json
@@ -405,13 +404,3 @@ def opened_offline(browser):
             yield page
 
     return opened
-
-
-@pytest.fixture
-def no_loop_of_a_browser():
-    """Hide the event loop that a browser of an earlier test keeps in this thread: what runs here
-    would be moved to another thread, where Ctrl-C does not reach it."""
-    running = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)
-    yield
-    asyncio._set_running_loop(running)

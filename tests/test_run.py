@@ -232,7 +232,6 @@ def test_a_kernel_is_reached_by_sockets_that_nobody_else_can_open(own_notebook, 
     assert run.main(own_notebook(textwrap.dedent(cell))) == 0, capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("no_loop_of_a_browser")
 def test_an_interrupted_cell_unwinds_before_its_kernel_ends(own_notebook, tmp_path):
     began, unwound = tmp_path / "began", tmp_path / "unwound"
     cell = f"""

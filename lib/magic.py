@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
+from sql.connection import Connection
+from sql.magic import SqlMagic
+from sql.run import ResultSet
+from sqlalchemy import event
+
 from lib import UserError, warehouse
 from lib.config import Settings, load
 from lib.warehouse import Warehouse
@@ -37,8 +45,6 @@ class Bar:
         self.steps, self.begun = steps, 0
 
     def __enter__(self) -> Bar:
-        from IPython.display import display
-
         self.shown = display(self, display_id=True)
         return self
 
@@ -68,12 +74,6 @@ def activate(warehouse: Warehouse, limit: int = LIMIT) -> None:
 
     `limit`: the rows of a DataFrame that are displayed; all of them are in the result.
     """
-    import pandas as pd
-    from IPython import get_ipython
-    from sql.connection import Connection
-    from sql.magic import SqlMagic
-    from sql.run import ResultSet
-
     shell = get_ipython()
     magic = SqlMagic(shell)
     magic.autopandas, magic.displaycon, magic.feedback = True, False, False
@@ -95,9 +95,6 @@ def _connection(warehouse: Warehouse):
     A refused statement raises SqlError, which ipython-sql lets pass; what SQLAlchemy raises it
     prints, and goes on.
     """
-    from sql.connection import Connection
-    from sqlalchemy import event
-
     connection = Connection(warehouse.url, creator=warehouse.cursor)
 
     @event.listens_for(connection.internal_connection.engine, "handle_error")
@@ -124,8 +121,6 @@ class _Closed:
 
 
 def _disconnect(connection) -> None:
-    from sql.connection import Connection
-
     connection.internal_connection.close()
     connection.internal_connection.engine.dispose()
     if Connection.current is connection:
@@ -134,16 +129,12 @@ def _disconnect(connection) -> None:
 
 def _as_frame(result):
     """Return the DataFrame of an ipython-sql result; its own loses an empty one's columns."""
-    import pandas as pd
-
     columns = getattr(result, "keys", None)
     return None if columns is None else pd.DataFrame(list(result), columns=list(columns))
 
 
 def as_html(frame, limit: int = LIMIT) -> str:
     """Return the first `limit` rows of a DataFrame as an HTML table, and how many there are."""
-    import pandas as pd
-
     with pd.option_context("display.max_colwidth", WIDEST):
         table = frame.head(limit).to_html(index=_index_speaks(frame), border=0, **LOOK)
     return f"{table}\n<p>{_cap(frame, limit)}</p>" if len(frame) > limit else table
@@ -161,6 +152,4 @@ def _cap(frame, limit: int) -> str:
 
 def _index_speaks(frame) -> bool:
     """Tell whether the index holds more than the rows' numbers."""
-    import pandas as pd
-
     return not isinstance(frame.index, pd.RangeIndex)

@@ -9,6 +9,7 @@ when every cell ran, 1 when a notebook failed, 2 for a wrong option or setting, 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import signal
@@ -16,8 +17,9 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from threading import Thread
 
 from lib import ROOT, UserError, config
 
@@ -90,11 +92,18 @@ def selected(first: str | None, only: str | None) -> tuple[str, ...]:
 
 
 def declared(notebook: str) -> dict[str, str]:
-    """Return the parameters that a notebook declares: name to type."""
-    import papermill
-
-    found = papermill.inspect_notebook(str(FOLDER / f"{notebook}.ipynb"))
-    return {name: about["inferred_type_name"] for name, about in found.items()}
+    """Return the parameters that a notebook declares: name to type, '' for one without."""
+    file = FOLDER / f"{notebook}.ipynb"
+    try:
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+        lines = ast.parse("".join(tagged[0]["source"]) if tagged else "").body
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"The notebook {_short(file)} can't be read: {error}.") from None
+    kinds = {line.targets[0]: "" for line in lines if isinstance(line, ast.Assign)}
+    typed = [line for line in lines if isinstance(line, ast.AnnAssign)]
+    kinds |= {line.target: ast.unparse(line.annotation) for line in typed}
+    return {ast.unparse(target): kind for target, kind in kinds.items()}
 
 
 def converted(name: str, text: str, kind: str):
@@ -157,9 +166,14 @@ class Run:
             "parameters": self.parameters,
             "notebooks": [{"name": name, "status": "pending"} for name in self.parameters],
         }
+        notebooks = [FOLDER / f"{name}.ipynb" for name in self.parameters]
         try:
-            for entry in self.journal["notebooks"]:
-                self._execute_one(entry)
+            from lib.kernel import Kernels
+
+            with Kernels(notebooks, ROOT, "import duckdb") as kernels:
+                kernels.start()
+                for entry in self.journal["notebooks"]:
+                    self._execute_one(entry, kernels)
             self.journal["status"] = "completed"
         except BaseException:
             self.journal["status"] = "failed"
@@ -168,13 +182,16 @@ class Run:
             self._write_journal()
             self._write_index()
 
-    def _execute_one(self, entry: dict) -> None:
+    def _execute_one(self, entry: dict, kernels) -> None:
         name, began = entry["name"], time.perf_counter()
         progress = Progress(name)
         entry["status"] = "running"
         self._write_journal()
         try:
-            run_notebook(name, self.folder, self.parameters[name], progress)
+            if name == "04_analyse":  # what its report needs is read while the kernel works
+                Thread(target=import_module, args=("lib.report",)).start()
+            with kernels.next() as kernel:
+                run_notebook(name, self.folder, self.parameters[name], progress, kernel)
             if name == "04_analyse":
                 self._write_report(name)
             entry["status"] = "completed"
@@ -248,30 +265,25 @@ class Progress:
         print(f"{clear}{self.name:<14}{status} in {seconds:.1f} s", flush=True)
 
 
-def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress) -> None:
+def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress, kernel) -> None:
     """Execute one notebook into `folder`. Raises NotebookFailed unless every cell ran."""
     import papermill
     from nbclient.exceptions import CellControlSignal, DeadKernelError
-    from traitlets.config import Config
 
-    from lib.kernel import Engine, Kernel
+    from lib.engine import Engine
 
     executed = folder / f"{name}.ipynb"
     try:
-        with TemporaryDirectory(prefix="kernel-") as sockets:
-            papermill.execute_notebook(
-                str(FOLDER / f"{name}.ipynb"),
-                str(executed),
-                parameters,
-                engine_name=Engine.__module__,
-                cwd=str(ROOT),
-                progress_bar=False,
-                on_cell_start=progress.step,
-                kernel_manager_class=Kernel,
-                config=Config({"Kernel": {"connection_file": f"{sockets}/kernel.json"}}),
-                # At its end a kernel is interrupted, and sometimes logs that as an error.
-                extra_arguments=["--IPKernelApp.log_level=50"],
-            )
+        papermill.execute_notebook(
+            str(FOLDER / f"{name}.ipynb"),
+            str(executed),
+            parameters,
+            engine_name=Engine.__module__,
+            cwd=str(ROOT),
+            progress_bar=False,
+            on_cell_start=progress.step,
+            km=kernel,
+        )
         reason = unfinished(executed)
     except papermill.PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"

@@ -616,10 +616,10 @@ dwh._execute = faulty
 
 @contextmanager
 def faulty_notebook(folder: Path, fault: str):
-    """Let the runner run 03_load with a fault in the midst of its load, and a limit for a cell."""
+    """Let the runner run 03_load with a fault in the midst of its load; sleep has a limit."""
 
     def limit(cell) -> int | None:
-        return 1 if "load(dwh" in cell.source else None
+        return 1 if "load(dwh" in cell.source and "sleep" in fault else None
 
     notebook = nbformat.read(run.FOLDER / "03_load.ipynb", as_version=4)
     opened = next(at for at, cell in enumerate(notebook.cells) if "= start(" in cell.source)

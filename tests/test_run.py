@@ -13,11 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from lib import ROOT, config, run, sample, warehouse
 from tests.browser import faults
 from tests.runner import runner
+
+# What takes a while to import, or is nothing that a notebook on this machine needs.
+HEAVY = {"boto3", "duckdb", "jinja2", "matplotlib", "nbconvert", "pandas", "papermill"}
+HEAVY |= {"redshift_connector", "sqlalchemy", "ua_parser"}
+LATE = {"jinja2", "ua_parser"}  # imported where they are used
+USED = {
+    "01_provision": {"duckdb"},
+    "02_schema": {"duckdb", "jinja2", "pandas", "sqlalchemy"},
+    "03_load": {"duckdb", "jinja2", "pandas", "sqlalchemy"},
+    "04_analyse": {"duckdb", "jinja2", "matplotlib", "pandas", "sqlalchemy", "ua_parser"},
+    "05_teardown": {"duckdb", "jinja2"},
+}
+# IPython runs this when a kernel starts: what is imported is noted after each cell.
+NOTE = """
+import sys, ipykernel, IPython, pathlib
+def note(_, to=pathlib.Path({folder!r}) / pathlib.Path(ipykernel.get_connection_file()).stem):
+    with to.open("a") as noted:
+        print(*sys.modules, file=noted)
+IPython.get_ipython().events.register("post_run_cell", note)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +62,29 @@ def options(data, tmp_path) -> list[str]:
 
 @dataclass
 class Complete:
-    """A run that came to its end: where, what it said, and the rows of each table."""
+    """A run that came to its end: where, what it said, the rows of each table, and what each
+    notebook had imported after each of its cells, first of all before it began."""
 
     folder: Path
     done: subprocess.CompletedProcess
     rows: dict[str, int]
+    imported: dict[str, list[set[str]]]
 
 
 @pytest.fixture(scope="module")
 def complete(data, tmp_path_factory) -> Complete:
-    folder = tmp_path_factory.mktemp("complete")
-    done = runner(*places(data, folder), "--name", "first")
-    return Complete(folder, done, rows(folder))
+    folder, noted = tmp_path_factory.mktemp("complete"), tmp_path_factory.mktemp("imported")
+    startup = noted / "profile_default" / "startup" / "note.py"
+    startup.parent.mkdir(parents=True)
+    startup.write_text(NOTE.format(folder=str(noted)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(noted))
+        done = runner(*places(data, folder), "--name", "first")
+    imported = {
+        name: [set(line.split()) for line in (noted / name).read_text().splitlines()]
+        for name in run.NOTEBOOKS
+    }
+    return Complete(folder, done, rows(folder), imported)
 
 
 @pytest.fixture
@@ -88,6 +120,13 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
         assert f"{table:<16}{count:>14,} rows" in done.stdout
     assert "coverage" in done.stdout
     assert f"report: {folder.parent / 'latest' / 'report.html'}" in done.stdout
+
+
+def test_a_notebook_imports_only_what_it_uses_and_has_it_before_it_begins(complete):
+    for name, used in USED.items():
+        before, *_, after = complete.imported[name]
+        assert (name, after & HEAVY) == (name, used)
+        assert (name, before & HEAVY) == (name, used - LATE)
 
 
 def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_offline):
@@ -199,12 +238,28 @@ def own_notebook(tmp_path, monkeypatch):
     def write(*sources: str) -> list[str]:
         cells = [nbformat.v4.new_code_cell(source) for source in sources]
         notebook = nbformat.v4.new_notebook(cells=cells)
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.kernelspec = kernel
         nbformat.write(notebook, tmp_path / "01_provision.ipynb")
         monkeypatch.setattr(run, "FOLDER", tmp_path)
         return ["--only", "01", "--runs", str(tmp_path / "runs")]
 
     return write
+
+
+def test_a_notebook_that_can_not_be_read_gets_one_sentence(own_notebook, tmp_path, capsys):
+    words = own_notebook("1")
+    (tmp_path / "01_provision.ipynb").write_text("<<<<<<< HEAD")
+    assert run.main(words) == 2
+    assert "01_provision.ipynb can't be read: Expecting value" in capsys.readouterr().err
+
+
+def test_a_parameter_of_ones_own_needs_no_type(own_notebook, tmp_path):
+    words = own_notebook("mine = 1", "assert mine == 'yours'")
+    notebook = nbformat.read(tmp_path / "01_provision.ipynb", as_version=4)
+    notebook.cells[0].metadata.tags = ["parameters"]
+    nbformat.write(notebook, tmp_path / "01_provision.ipynb")
+    assert run.main([*words, "-p", "mine", "yours"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -253,6 +308,35 @@ def test_an_interrupted_cell_unwinds_before_its_kernel_ends(own_notebook, tmp_pa
     assert unwound.exists()
 
 
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("pass", 0), ("1 / 0", 1), ("os.kill(os.getppid(), signal.SIGINT); time.sleep(60)", 130)],
+)
+def test_the_next_kernel_has_started_and_none_is_left_however_a_run_ends(
+    own_notebook, tmp_path, monkeypatch, ending, code
+):
+    cell = f"""
+        import ipykernel, os, pathlib, psutil, signal, time
+        sockets = pathlib.Path(ipykernel.get_connection_file()).parent
+        started = psutil.Process(os.getppid()).children()
+        kernels = [one.pid for one in started if str(sockets) in " ".join(one.cmdline())]
+        (pathlib.Path({str(tmp_path)!r}) / "noted").write_text(f"{{sockets}} {{kernels}}")
+        {ending}"""
+    words = own_notebook(textwrap.dedent(cell))[2:]
+    monkeypatch.setattr(run, "NOTEBOOKS", ("01_provision", "02_schema"))
+    shutil.copy(tmp_path / "01_provision.ipynb", tmp_path / "02_schema.ipynb")
+    assert run.main(words) == code
+    sockets, kernels = (tmp_path / "noted").read_text().split(" ", 1)
+    assert len(json.loads(kernels)) == (1 if code == 0 else 2), "the last notebook has no next one"
+    assert not any(map(psutil.pid_exists, json.loads(kernels)))
+    assert not Path(sockets).exists()
+
+
+def nothing_left(kernels: list[psutil.Process]) -> bool:
+    """Tell whether all have ended; one that was being made ends when it misses its parent."""
+    return not psutil.wait_procs(kernels, timeout=20)[1]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_path, number, code):
     command = [sys.executable, "-m", "lib.run", *options]
@@ -262,6 +346,7 @@ def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_p
             if "The plan" in line:
                 break
         time.sleep(0.2)
+        kernels = psutil.Process(process.pid).children()
         process.send_signal(number)
         process.communicate(timeout=60)
     assert process.returncode == code
@@ -269,11 +354,29 @@ def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_p
     assert journal["status"] == "failed"
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # no process of the run is left
+    assert kernels
+    assert nothing_left(kernels)
 
 
-def test_help_starts_without_jupyter():
+def test_a_run_stopped_before_its_kernel_is_up_says_only_that(options):
+    command = [sys.executable, "-m", "lib.run", *options]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
+        while not (kernels := psutil.Process(process.pid).children()):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.startswith("\nInterrupted. ")
+    assert "Traceback" not in said
+    assert nothing_left(kernels)
+
+
+def test_help_imports_nothing_that_takes_a_while():
     words = [sys.executable, "-X", "importtime", "-m", "lib.run", "--help"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "papermill" not in done.stderr
-    assert "pandas" not in done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported
+    assert not imported & (HEAVY | {"jupyter_client"})
     assert "--song-data" in done.stdout

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import signal
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ NUMBERS = itertools.count(1)
 
 
 ENGINES = ("local", "redshift")
+# A shell starts what it puts in the background deaf to Ctrl-C, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

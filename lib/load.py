@@ -169,10 +169,10 @@ class Load:
 
 class Scope:
     """What merges and audits are about: the batches from `first_batch` on, by the time of their
-    events."""
+    events. `all`: there is nothing else."""
 
     def __init__(self, warehouse: Warehouse, first_batch: int):
-        self.warehouse, self.first_batch = warehouse, first_batch
+        self.warehouse, self.first_batch, self.all = warehouse, first_batch, first_batch <= 1
         self.spans = warehouse.rows("load/spans", first_batch=first_batch) or [NO_TIME]
 
     def _each(self, name: str) -> Iterator[tuple[dict, dict]]:
@@ -180,7 +180,7 @@ class Scope:
         spans = self.spans if name in BY_SPAN else [(self.spans[0][0], self.spans[-1][1])]
         for since, until in spans:
             bound = {"first_batch": self.first_batch, "since": since, "until": until}
-            yield {"all": self.first_batch <= 1}, bound
+            yield {"all": self.all}, bound
 
     def merge(self, step: str) -> None:
         """Run lib/sql/load/`step`.sql."""
@@ -385,7 +385,7 @@ class _Attempt:
             self.progress("building the star anew")
             self.warehouse.run("refresh/begin", new_set)
         scope = Scope(self.warehouse, 0 if rebuild else self.batch_id)
-        for step in MERGES if scope.first_batch > 1 else [s for s in MERGES if s not in EARLIER]:
+        for step in [step for step in MERGES if not (scope.all and step in EARLIER)]:
             self.progress(step.replace("_", " "))
             scope.merge(step)
         self.progress("auditing")

@@ -15,10 +15,7 @@ titles as (
     group by song_title, artist_name
 ),
 
-listeners as (
-    select user_key, dense_rank() over (order by user_id) as listener
-    from users
-),
+{{ listeners() }},
 
 plays as (
     select

@@ -1,10 +1,6 @@
 -- The most played artists, matched or not, over plays of :level ('' for all), of those with at least :least listeners.
 -- `left_out`: how many artists have fewer.
--- Listeners are counted by a number each, which takes less time than their ids as text.
-with listeners as (
-    select user_key, cast(dense_rank() over (order by user_id) as integer) as listener
-    from users
-),
+with {{ listeners() }},
 
 artists_played as (
     select

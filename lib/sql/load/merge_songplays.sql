@@ -20,7 +20,7 @@ with plays as {{ engine.held_ready() }} (
 )
 
 select
-    {{ songplay_key("plays") }} as songplay_key,
+    {{ songplay_key("plays", "plays.song", "plays.artist") }} as songplay_key,
     {{ hour_key("plays.start_time") }} as start_time,
     plays.start_time as played_at,
     users.user_key,

@@ -5,7 +5,7 @@ from (
     select distinct plays.songplay_key, matches.song_id, matches.artist_id
     from (
         select
-            {{ songplay_key("staging_events") }} as songplay_key,
+            {{ songplay_key("staging_events", trimmed("song"), trimmed("artist")) }} as songplay_key,
             {{ trimmed("song") }} as song_title,
             {{ trimmed("artist") }} as artist_name,
             {{ length_key("length") }} as length_key

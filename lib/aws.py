@@ -128,7 +128,8 @@ def denial(message: str) -> str:
 
 
 def statement_for(action: str) -> str:
-    """Return "Sid of docs/iam/FILE.json" for each statement that allows `action`; '' for none."""
+    """Return "Sid of docs/iam/FILE.json" for each file with a statement that allows `action`, the
+    first of it; '' for none."""
     found = []
     for file in sorted(POLICIES.glob("*.json")):
         for statement in json.loads(file.read_text())["Statement"]:
@@ -136,6 +137,7 @@ def statement_for(action: str) -> str:
             actions = [actions] if isinstance(actions, str) else actions
             if any(fnmatchcase(action.lower(), allowed.lower()) for allowed in actions):
                 found.append(f"{statement['Sid']} of {file.relative_to(ROOT)}")
+                break
     return " or ".join(found)
 
 

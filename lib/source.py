@@ -31,7 +31,8 @@ from lib.s3 import ENDINGS
 
 SEVERAL = re.compile(rb"\}[ \t]*\{")  # two objects on one line
 DECODER = json.JSONDecoder()
-CHUNK, SEAM, NEWLINE = 1 << 20, 8, 10
+CHUNK = 1 << 19  # bytes looked at at a time: few enough to stay in a processor's own memory
+SEAM, NEWLINE = 8, 10
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
 SETTLED = 60.0  # seconds between the last change of a file and its load; clocks may differ a little
 AT_ONCE, TOGETHER = 8, 64  # threads that read small files, and how many files each at a time
@@ -305,7 +306,7 @@ def _hash(body: bytes) -> str:
 def _add_large(batch: Batch, large: list[tuple], known: Mapping[str, str]) -> list[tuple]:
     """Add the files that are parsed where they lie; return those to read record by record."""
     doubted = []
-    with ThreadPoolExecutor() as pool:  # hashing leaves the interpreter free
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing leaves the interpreter free
         digests = pool.map(lambda item: _digest(*item[:2]), large)
         for (key, path, size, etag), (digest, count, doubt) in zip(large, digests, strict=True):
             if _is_known(key, etag or digest, known):

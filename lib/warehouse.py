@@ -392,6 +392,8 @@ def _duckdb_settings(settings: Settings) -> dict:
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
         "storage_compatibility_version": "v1.3.0",  # packs text better and in half the time
+        # That way (dict_fsst) is the smallest here; trying the others takes a quarter of the time.
+        "disabled_compression_methods": "fsst,dictionary,zstd",
     }
     if settings.local.memory_limit:
         chosen["memory_limit"] = settings.local.memory_limit

@@ -1,5 +1,5 @@
 -- Star: every NextSong event of this batch is a play, with a user version when it has a user.
-with events as (
+with events as {{ engine.held_ready() }} (
     select start_time, session_id, item_in_session, user_id, {{ trimmed("song") }} as song
     from staging_events
     where

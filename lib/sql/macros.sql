@@ -142,6 +142,72 @@ listeners as (
 )
 {%- endmacro %}
 
+{#- The most played of what the columns `names` of a play name, over plays of :level, of those with
+    at least :least listeners; `left_out`: how many have fewer. All listeners are numbered and fall
+    into eight kinds by the number: as many different ones as kinds there are at least, and to find
+    those is fast. Exactly are counted only those that are shown, or of too few kinds to be sure. -#}
+{% macro most_played(names, matched) -%}
+{% set kinds = 8 -%}
+{% set named = "songplays." ~ names | join(", songplays.") -%}
+with {{ listeners() }},
+
+played as (
+    select
+        {{ named }},
+        count(*) as plays,
+        count(songplays.{{ matched }}) as matched,
+        {% for kind in range(kinds) %}
+        max(case when mod(listeners.listener, {{ kinds }}) = {{ kind }} then 1 else 0 end)
+        {{- " +" if not loop.last else " as kinds" }}
+        {% endfor %}
+    from songplays
+    left join listeners on songplays.user_key = listeners.user_key
+    where songplays.{{ names[0] }} is not null and {{ of_level() }}
+    group by {{ named }}
+),
+
+placed as (
+    select
+        played.*,
+        row_number() over (
+            partition by case when kinds >= :least then 1 end
+            order by plays desc, {{ names | join(", ") }}
+        ) as place
+    from played
+),
+
+counted as (
+    select {{ named }}, placed.plays, placed.matched, count(distinct listeners.listener) as listeners
+    from placed
+    inner join songplays
+        on placed.{{ names[0] }} = songplays.{{ names[0] }}
+        {% for name in names[1:] %}
+        and {{ engine.alike("placed." ~ name, "songplays." ~ name) }}
+        {% endfor %}
+    left join listeners on songplays.user_key = listeners.user_key
+    where
+        {{ of_level() }}
+        and (
+            (placed.kinds >= :least and placed.place <= :top)
+            or (placed.kinds < :least and placed.plays >= :least)
+        )
+    group by {{ named }}, placed.plays, placed.matched
+)
+
+select
+    {{ names | join(", ") }},
+    plays,
+    listeners,
+    matched,
+    {{ ratio("matched", "plays") }} as matched_share,
+    (select count(*) from played where kinds < :least and plays < :least)
+    + (select count(*) from counted where listeners < :least) as left_out
+from counted
+where listeners >= :least
+order by plays desc, {{ names | join(", ") }}
+limit :top
+{%- endmacro %}
+
 {#- A share as a double, NULL of nothing. -#}
 {% macro ratio(part, whole) -%}
 cast({{ part }} as double precision) / nullif({{ whole }}, 0)

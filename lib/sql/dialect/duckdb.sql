@@ -75,6 +75,11 @@ epoch_ms(ts)
 ts
 {%- endmacro %}
 
+{#- Whether two values are the same, or neither is known. -#}
+{% macro alike(one, other) -%}
+{{ one }} is not distinct from {{ other }}
+{%- endmacro %}
+
 {#- The milliseconds from one timestamp to another. -#}
 {% macro milliseconds(since, until) -%}
 date_diff('millisecond', {{ since }}, {{ until }})

@@ -27,6 +27,11 @@ start_time
 {{ milliseconds("cast('1970-01-01' as timestamp)", "start_time") }}
 {%- endmacro %}
 
+{#- Whether two values are the same, or neither is known. -#}
+{% macro alike(one, other) -%}
+({{ one }} = {{ other }} or ({{ one }} is null and {{ other }} is null))
+{%- endmacro %}
+
 {#- The milliseconds from one timestamp to another. -#}
 {% macro milliseconds(since, until) -%}
 datediff(millisecond, {{ since }}, {{ until }})

@@ -177,6 +177,29 @@ def test_top_songs_and_artists_are_those_of_several_listeners(small):
     assert told(small.analysis("top_songs", top=10, least=4)) == []
 
 
+def test_listeners_of_one_kind_are_counted_too(new_world, tmp_path, event, song, engine):
+    # Users 01, 09 and 17 are numbers of one remainder by eight, as which listeners are first told.
+    everyone = [f"{number:02}" for number in range(1, 18)]
+    heard = {"Few": ["01", "01", "01", "02"], "Alike": ["01", "09", "17"], "All": everyone}
+    artists = {"Few": "One", "All": "One"}
+    world = new_world(tmp_path, engine)
+    world.catalogue(song())
+    plays = [(title, user) for title, users in heard.items() for user in users]
+    world.log(
+        *(
+            event(song=title, artist=artists.get(title), userId=user, itemInSession=item)
+            for item, (title, user) in enumerate(plays)
+        )
+    )
+    world.load()
+    songs = world.dwh.analysis("top_songs", top=10, least=3)
+    world.close()
+    assert [row[:4] + row[6:] for row in told(songs)] == [
+        ("All", "One", 17, 17, 1),
+        ("Alike", None, 3, 3, 1),
+    ]
+
+
 def test_level_changes_by_day(small):
     frame = small.analysis("level_changes")
     assert list(frame) == ["day", "upgrades", "downgrades", "partial"]

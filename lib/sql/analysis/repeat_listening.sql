@@ -8,8 +8,8 @@ titles as (
     select
         song_title,
         artist_name,
-        row_number() over (order by song_title, artist_name) as title,
-        dense_rank() over (order by artist_name) as artist
+        cast(row_number() over (order by song_title, artist_name) as integer) as title,
+        cast(dense_rank() over (order by artist_name) as integer) as artist
     from songplays
     where song_title is not null and artist_name is not null
     group by song_title, artist_name
@@ -36,16 +36,26 @@ by_listener as (
     group by week, listener
 ),
 
-first_plays as (
-    select listener, title, artist, min(week) as week
+-- One sort by listener and artist tells a first play of either: to group millions of pairs takes two.
+marked as (
+    select
+        week,
+        min(week) over (partition by listener, artist) as artist_week,
+        case
+            when lag(title) over (partition by listener, artist order by title, week) = title then 0
+            else 1
+        end as title_is_new,
+        case
+            when row_number() over (partition by listener, artist order by title, week) = 1 then 1
+            else 0
+        end as is_one_of_artist
     from plays
-    group by listener, title, artist
 ),
 
-new_artists as (
-    select listener, artist, min(week) as week
-    from first_plays
-    group by listener, artist
+firsts as (
+    select week, artist_week, sum(title_is_new) as titles, sum(is_one_of_artist) as artists
+    from marked
+    group by week, artist_week
 ),
 
 counted as (
@@ -53,9 +63,9 @@ counted as (
     from by_listener
     group by week
     union all
-    select week, 0, 0, count(*), 0 from first_plays group by week
+    select week, 0, 0, titles, 0 from firsts
     union all
-    select week, 0, 0, 0, count(*) from new_artists group by week
+    select artist_week, 0, 0, 0, artists from firsts
 ),
 
 weekly as (

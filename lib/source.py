@@ -24,7 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from lib import SourceError, progress, records, s3
+from lib import SourceError, progress, records, s3, workers
 from lib.config import Settings
 from lib.records import GZIP, BadRecord, Kind, Reject
 from lib.s3 import ENDINGS
@@ -36,7 +36,8 @@ SEAM, NEWLINE = 8, 10
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
 SETTLED = 60.0  # seconds between the last change of a file and its load; clocks may differ a little
 AT_ONCE, TOGETHER = 8, 64  # threads that read small files, and how many files each at a time
-MANY = 20_000  # files, from which on a progress bar is shown
+MANY = 20_000  # files, beyond which several processes read, and a progress bar is shown
+A_TASK = 4_096  # files that one of them reads at a time
 LONG_NAME = 64  # characters of an unknown field's name that are shown
 LOOKED_AT = 8  # files whose first record is looked at when an engine reads them from S3
 
@@ -50,6 +51,9 @@ class ChangedFile(SourceError):
             "replace = True. Nothing was loaded."
         )
         self.key = key
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.key,)
 
 
 class SourceFile(NamedTuple):
@@ -109,6 +113,15 @@ class Batch:
         files = (slice(bisect(ends, each[0]), bisect(ends, each[-1]) + 1) for each in lines)
         return {key for some in files for key in self.holds[part][some]}
 
+    def extend(self, more: Batch) -> None:
+        """Add what is new in other files of the place."""
+        self.files += more.files
+        self.holds |= more.holds
+        self.known += more.known
+        self.rejects += more.rejects
+        for name, key in more.seen.items():
+            self.seen.setdefault(name, key)
+
     def look_at(self, key: str, record: bytes) -> None:
         """Note the JSON keys of a file's first record."""
         try:
@@ -117,7 +130,7 @@ class Batch:
             return
         if not isinstance(found, dict) or found.keys() == self.same:  # as of most files
             return
-        self.same = found.keys()
+        self.same = frozenset(found)
         if not records.not_unicode("".join(found)):
             for name in found:
                 self.seen.setdefault(name[:LONG_NAME], key)
@@ -197,30 +210,79 @@ def gather(
         found = _from_s3(batch, place, known, checked, settings or Settings(), in_place)
     else:
         found = [(path, path, size, "") for path, size in listing(place)]
-    large, bundled = [], []
-    with _Bundle(scratch / f"{kind.name}.json") as bundle:
-        for key, path, size, etag, body in _read_ahead(batch, found, loads):
-            check = key in checked
-            if size >= LARGE:
-                batch.stamps[path] = size, _stamp(path)[1]
-            if size >= LARGE and not check and _can_stay(path):
+    large, others = [], []
+    for key, path, size, etag in found:
+        if size >= LARGE and not _is_untouched(key, path, size, etag, loads):
+            batch.stamps[path] = size, _stamp(path)[1]
+            if key not in checked and _can_stay(path):
                 large.append((key, path, size, etag))
                 continue
-            digest = etag or (_digest(key, path)[0] if body is None else _hash(body))
-            if _is_known(key, digest, known):
-                batch.known += 1
-                continue
-            _add(batch, bundle, (key, size, digest), path if body is None else body, check)
-            bundled.append(key)
-        for key, path, size, digest in _add_large(batch, large, known):
-            _add(batch, bundle, (key, size, digest), path, True)
-            bundled.append(key)
-    if bundle.count:
-        batch.holds = {str(bundle.path): bundled} | batch.holds
+        others.append((key, path, size, etag))
+    _pack_all(batch, scratch, others, known, checked, loads)
+    doubted = _add_large(batch, large, known)
+    looked_at = {key for key, *_ in doubted}
+    _pack(_Task(kind, scratch / f"{kind.name}-doubted.json", doubted, {}, looked_at, {}), batch)
     return batch
 
 
-def _read_ahead(batch: Batch, found: list[tuple], loads: Mapping) -> Iterator[tuple]:
+class _Task(NamedTuple):
+    """Files (key, path, size, etag) to read, the bundle to write, and what `gather` was told of
+    these files."""
+
+    kind: Kind
+    bundle: Path
+    files: list[tuple[str, str, int, str]]
+    known: Mapping[str, str]
+    checked: Collection[str]
+    loads: Mapping[str, tuple[int, datetime]]
+
+
+def _pack_all(batch: Batch, scratch: Path, files: list, known, checked, loads) -> None:
+    """Add files to the batch: many by several processes, of which each writes bundles."""
+    if len(files) <= MANY:
+        task = _Task(batch.kind, scratch / f"{batch.kind.name}.json", files, known, checked, loads)
+        _pack(task, batch)
+        return
+
+    def task(number: int, some: list) -> _Task:
+        keys = [key for key, *_ in some]
+        return _Task(
+            batch.kind,
+            scratch / f"{batch.kind.name}-{number}.json",
+            some,
+            {key: known[key] for key in keys if key in known},
+            {key for key in keys if key in checked},
+            {key: loads[key] for key in keys if key in loads},
+        )
+
+    tasks = [task(n, files[n : n + A_TASK]) for n in range(0, len(files), A_TASK)]
+    with progress.bar(len(files), f"reading {batch.kind.name}", " files") as bar:
+        for done, found in zip(tasks, workers.each(_pack, tasks), strict=True):
+            if found.rejects:  # how many a load keeps, and how much of each, is counted here
+                _pack(done, batch)
+            else:
+                batch.extend(found)
+            bar.update(len(done.files))
+
+
+def _pack(task: _Task, batch: Batch | None = None) -> Batch:
+    """Add files to a batch, and their records to the bundle that becomes its part."""
+    batch, bundled = batch or Batch(task.kind), []
+    with _Bundle(task.bundle) as bundle:
+        for key, path, size, etag, body in _read_ahead(batch, task):
+            digest = etag or (_digest(key, path)[0] if body is None else _hash(body))
+            if _is_known(key, digest, task.known):
+                batch.known += 1
+                continue
+            content = path if body is None else body
+            _add(batch, bundle, (key, size, digest), content, key in task.checked)
+            bundled.append(key)
+    if bundle.count:
+        batch.holds[str(bundle.path)] = bundled
+    return batch
+
+
+def _read_ahead(batch: Batch, task: _Task) -> Iterator[tuple]:
     """Yield key, path, size and etag of each file, with its bytes when it is small; count those
     that nobody has touched since their load as known.
 
@@ -229,11 +291,11 @@ def _read_ahead(batch: Batch, found: list[tuple], loads: Mapping) -> Iterator[tu
     """
 
     def read(block: list[tuple]) -> list[tuple]:
-        new = [file for file in block if not _is_untouched(*file, loads)]
+        new = [file for file in block if not _is_untouched(*file, task.loads)]
         return [(*file, _read(*file[:3]) if file[2] < LARGE else None) for file in new]
 
-    blocks, label = _blocks(found), f"reading {batch.kind.name}" if len(found) > MANY else ""
-    with ThreadPoolExecutor(AT_ONCE) as pool, progress.bar(len(found), label, " files") as bar:
+    blocks = _blocks(task.files)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         while some := [*islice(blocks, 4 * AT_ONCE)]:
             began, worked = time.perf_counter(), time.thread_time()
             first = read(some[0])
@@ -242,7 +304,6 @@ def _read_ahead(batch: Batch, found: list[tuple], loads: Mapping) -> Iterator[tu
             for block, new in zip(some, chain([first], rest), strict=True):
                 yield from new
                 batch.known += len(block) - len(new)
-                bar.update(len(block))
 
 
 def _blocks(files: list[tuple]) -> Iterator[list[tuple]]:

@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     events, asked = [10_000, 100_000, 1_000_000], [1_000_000]
     about = "about how many, for all that loads; 10,000, 100,000, 1,000,000 if left out"
     command.add_argument("--events", **sizes, default=events, help=about)
+    about = "song files for small-files; 20,000 if left out"
+    command.add_argument("--songs", **sizes, default=[20_000], help=about)
     about = "events for queries; 1,000,000 if left out"
     command.add_argument("--queries", **sizes, default=asked, help=about)
     about = f"of {', '.join(loads.OTHERS)}; all if left out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 import subprocess
 import tempfile
@@ -31,14 +32,16 @@ OTHERS = {
 }
 MOST = {"pandas": 20_000}  # events; with more it takes minutes
 OURS = ROOT / "benchmarks" / "peers" / "sparkify.py"
+SONGS = OURS.with_name("songs.py")
 TIMED = """
 import sys, time
 import duckdb
-with duckdb.connect({file}, config={{"preserve_insertion_order": False}}) as opened:
+with duckdb.connect({file}, config={{"preserve_insertion_order": {ordered}}}) as opened:
     began = time.perf_counter()
-    opened.execute({query!r}, [sys.argv[1]]).fetchall()
-print('{{"seconds": %r}}' % (time.perf_counter() - began))
+    ((rows, *_),) = opened.execute({query!r}, [sys.argv[1]]).fetchall()
+print('{{"seconds": %r, "rows": %d}}' % (time.perf_counter() - began, rows))
 """
+CACHED = Path("/proc/sys/vm/drop_caches")  # Linux forgets what it holds of files; root's alone
 
 
 def made(folder: Path, *options: object) -> Path:
@@ -64,10 +67,14 @@ def in_new_folder(folder: Path, run: Callable[[str], Spent]) -> Spent:
         return run(own)
 
 
+def writer(folder: Path, command: list, code: Path = ROOT) -> Side:
+    """Return a program whose last argument is an empty folder to write to."""
+    return partial(in_new_folder, folder, lambda own: program([*command, own], code))
+
+
 def our_load(folder: Path, data: Path, code: Path = ROOT) -> Side:
     """Return a load of `data` by the project in `code`."""
-    command = [PRODUCT, "-P", OURS, data]
-    return partial(in_new_folder, folder, lambda own: program([*command, own], code))
+    return writer(folder, [PRODUCT, "-P", OURS, data], code)
 
 
 def load(folder: Path, options: Namespace) -> Iterator[Result]:
@@ -87,8 +94,7 @@ def load(folder: Path, options: Namespace) -> Iterator[Result]:
 
 def their_load(folder: Path, data: Path, name: str) -> Side:
     """Return the load of `data` by one of the others."""
-    command = [PEERS, "-P", "-m", f"benchmarks.peers.{name}", data]
-    return partial(in_new_folder, folder, lambda own: program([*command, own]))
+    return writer(folder, [PEERS, "-P", "-m", f"benchmarks.peers.{name}", data])
 
 
 def require_equal(name: str, counts: dict, expected: dict) -> None:
@@ -99,15 +105,38 @@ def require_equal(name: str, counts: dict, expected: dict) -> None:
 
 
 def small_files(folder: Path, options: Namespace) -> Iterator[Result]:
-    """A load with 14,000 one-object song files beside DuckDB's own `read_json` of them."""
-    data = made(folder, "--songs", 14_000)
+    """One-object song files brought into staging, beside `create table as` over DuckDB's glob."""
+    for size in options.songs:
+        place = folder / str(size)
+        data = made(place, "--songs", size, "--scale", 0.1) / "song_data"
+        ours = writer(place, [PRODUCT, "-P", SONGS, data])
+        expected = ours().told
+        for ordered, about in (True, "by default"), (False, "any order"):
+            theirs, against = own_glob(place, data, ordered), f"DuckDB's own glob, {about}"
+            try:
+                require_equal(against, theirs().told, expected)
+            except BenchmarkError as error:
+                yield Result("small-files", against, size, "warm", note=str(error))
+                continue
+            yield compared("small-files", against, ours, theirs, options.pairs, size, "warm")
+            if os.access(CACHED, os.W_OK):
+                sides = partial(cold, ours), partial(cold, theirs)
+                yield compared("small-files", against, *sides, options.pairs, size, "cold")
+        shutil.rmtree(place)
+
+
+def own_glob(folder: Path, data: Path, ordered: bool) -> Side:
+    """Return DuckDB's own way to make a table of all song files."""
     query = "create table songs as select * from read_json(?)"
-    code = TIMED.format(query=query, file="sys.argv[2] + '/songs.duckdb'")
-    command = [PRODUCT, "-c", code, f"{data}/song_data/**/*.json"]
-    theirs = partial(in_new_folder, folder, lambda own: program([*command, own]))
-    ours = our_load(folder, data)
-    ours(), theirs()
-    yield compared("small-files", "DuckDB's read_json of them", ours, theirs, options.pairs)
+    code = TIMED.format(query=query, file="sys.argv[2] + '/songs.duckdb'", ordered=ordered)
+    return writer(folder, [PRODUCT, "-c", code, f"{data}/**/*.json"])
+
+
+def cold(side: Side) -> Spent:
+    """Run a side when the system holds nothing of any file."""
+    os.sync()
+    CACHED.write_text("3")
+    return side()
 
 
 def parse(folder: Path, options: Namespace) -> Iterator[Result]:
@@ -117,7 +146,7 @@ def parse(folder: Path, options: Namespace) -> Iterator[Result]:
     }
     filled = ", ".join(f'count("{name}")' for name in columns)
     query = f"select {filled} from read_json(?, format = 'newline_delimited', columns = {columns})"
-    code = TIMED.format(query=query, file="':memory:'")
+    code = TIMED.format(query=query, file="':memory:'", ordered=False)
     for size, place, data in samples(folder, options.events):
         command = [PRODUCT, "-c", code, f"{data}/log_data/**/*.json"]
         ours, theirs = our_load(place, data), partial(program, command)

@@ -70,7 +70,8 @@ def program(command: Iterable[object], code: Path = ROOT) -> Spent:
         out.seek(0)
         last = (out.read().strip().splitlines() or ["it said nothing"])[-1]
     if process.returncode:
-        raise BenchmarkError(f"{' '.join(command[:4])} … failed: {last}")
+        shown = " ".join(command[:4]).split("\n")[0]
+        raise BenchmarkError(f"{shown} … failed: {last}")
     told = json.loads(last)
     unit = 1e6 if sys.platform == "darwin" else 1e3
     return Spent(told.pop("seconds"), usage.ru_maxrss / unit, told)

@@ -6,8 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import duckdb  # noqa: F401 lib imports both when it needs them; of no peer is that timed
+import duckdb  # noqa: F401 lib imports all three when it needs them; of no peer is that timed
 import jinja2  # noqa: F401
+import pandas  # noqa: F401
 
 from lib import config, source, warehouse
 from lib.records import SONGS

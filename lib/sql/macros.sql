@@ -239,7 +239,8 @@ cast(
 {{ moment }} >= cast(:since as timestamp) and {{ moment }} < cast(:until as timestamp)
 {%- endmacro %}
 
-{#- The plays that a load may have changed: all, or those of its time, its users, its songs. -#}
+{#- The plays that a load may have changed, or left behind: all, or those of its time, of versions
+    that it has changed, of its songs. -#}
 {% macro plays_of_load(all) -%}
 {% if all %}songplays{% else %}
 (
@@ -247,13 +248,7 @@ cast(
         from songplays
         where
             ({{ in_time_of_load("songplays.played_at") }})
-            or user_key in (
-                select users.user_key
-                from users
-                where users.user_id in (
-                    select user_id from staging_events where batch_id >= :first_batch
-                )
-            )
+            or user_key in (select user_key from changed_versions)
             or song_id in (select song_id from staging_songs where batch_id >= :first_batch)
     )
 {%- endif %}

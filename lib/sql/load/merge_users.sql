@@ -135,4 +135,17 @@ select
     versions.valid_to,
     versions.valid_to is null as is_current
 from versions
-left join named on versions.user_id = named.user_id and named.position = 1
+left join named on versions.user_id = named.user_id and named.position = 1;
+
+-- The versions that are no more, or end elsewhere: a table, since a planner that does not know how
+-- few they are reads all plays into memory.
+drop table if exists changed_versions;
+
+create temporary table changed_versions as
+select former_users.user_id, former_users.user_key
+from former_users
+left join users on former_users.user_key = users.user_key
+where
+    users.user_key is null
+    or coalesce(users.valid_to, users.valid_from)
+    <> coalesce(former_users.valid_to, former_users.valid_from)

@@ -50,7 +50,7 @@ class Local:
     """[LOCAL]: the embedded warehouse."""
 
     database: str = option("", "DuckDB file; empty: data/sample.duckdb or data/warehouse.duckdb")
-    memory_limit: str = option("768MB", "memory for DuckDB; more goes to disk; empty: its own")
+    memory_limit: str = option("768MB", "memory of DuckDB; more goes to disk; empty: its own limit")
     threads: int = option(0, "threads that DuckDB may use; 0: one for each core", minimum=0)
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from benchmarks import __main__ as bench
+from benchmarks import profile
 from benchmarks.loads import OURS, require_equal
 from benchmarks.pairs import BenchmarkError, Result, Spent, compared, program
 from benchmarks.questions import digest
@@ -28,6 +29,15 @@ def test_the_plain_sql_of_the_peers_builds_the_star_that_our_load_builds(tmp_pat
     assert all(ours.told.values())
     assert ours.seconds > 0
     assert ours.megabytes > 0
+
+
+def test_the_profile_tells_the_time_of_each_step_and_of_all(tmp_path):
+    sample.make(tmp_path / "data", scale=0.05, songs=50)
+    found = profile.steps(tmp_path / "data", tmp_path / "star.duckdb")
+    steps = [step for step, *_ in found]
+    assert (steps[0], steps[-1]) == ("opening, making the tables", "closing the file")
+    assert {"reading songs", "merge songplays", "auditing"} < {*steps}
+    assert all(seconds > 0 and used >= 0 for _, seconds, used in found)
 
 
 def test_the_sqlmesh_project_says_what_the_dbt_project_says():

@@ -37,7 +37,7 @@ coalesce({{ exact_length(seconds) }}, 1000000000000000)
 {% macro stable_key(numbers, texts) -%}
 {% set parts = numbers | list -%}
 {% for text in texts %}{% set _ = parts.append("length(" ~ text ~ ")") %}{% endfor -%}
-md5({{ engine.concatenation(parts, "|") }} || {{ engine.concatenation(texts, "") }})
+md5({{ engine.concatenation(parts, texts) }})
 {%- endmacro %}
 
 {#- The key of a play: everything that the row takes from its event, and the length that its

@@ -85,12 +85,17 @@ ts
 date_diff('millisecond', {{ since }}, {{ until }})
 {%- endmacro %}
 
-{#- The parts as text, one after the other, each followed by `end`; NULL as ''. -#}
-{% macro concatenation(parts, end) -%}
+{#- Numbers as text, each followed by a bar, then texts; NULL as ''. One call: two would copy it all
+    once more. -#}
+{% macro concatenation(numbers, texts) -%}
 concat(
-{%- for part in parts %}
+{%- for number in numbers %}
 
-            {{ part }}{{ ", '" ~ end ~ "'" if end }}{{ "," if not loop.last }}
+            {{ number }}, '|',
+{%- endfor %}
+{%- for text in texts %}
+
+            {{ text }}{{ "," if not loop.last }}
 {%- endfor %}
 
         )

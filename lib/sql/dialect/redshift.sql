@@ -37,12 +37,16 @@ start_time
 datediff(millisecond, {{ since }}, {{ until }})
 {%- endmacro %}
 
-{#- The parts as text, one after the other, each followed by `end`; NULL as ''. -#}
-{% macro concatenation(parts, end) -%}
+{#- Numbers as text, each followed by a bar, then texts; NULL as ''. -#}
+{% macro concatenation(numbers, texts) -%}
 (
-{%- for part in parts %}
+{%- for number in numbers %}
 
-            coalesce(cast({{ part }} as varchar(65535)), ''){{ " || '" ~ end ~ "'" if end }}{{ " ||" if not loop.last }}
+            coalesce(cast({{ number }} as varchar(65535)), '') || '|' ||
+{%- endfor %}
+{%- for text in texts %}
+
+            coalesce(cast({{ text }} as varchar(65535)), ''){{ " ||" if not loop.last }}
 {%- endfor %}
 
         )

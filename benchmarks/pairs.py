@@ -68,11 +68,12 @@ def program(command: Iterable[object], code: Path = ROOT) -> Spent:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
-        last = (out.read().strip().splitlines() or ["it said nothing"])[-1]
+        lines = out.read().strip().splitlines() or ["it said nothing"]
     if process.returncode:
         shown = " ".join(command[:4]).split("\n")[0]
-        raise BenchmarkError(f"{shown} … failed: {last}")
-    told = json.loads(last)
+        said = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+        raise BenchmarkError(f"{shown} … failed: {(said or lines)[-1]}")
+    told = json.loads(lines[-1])
     unit = 1e6 if sys.platform == "darwin" else 1e3
     return Spent(told.pop("seconds"), usage.ru_maxrss / unit, told)
 

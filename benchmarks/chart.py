@@ -12,6 +12,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from lib.figure import CONTEXT, OTHER, QUIET, STRONG, arrange, canvas, legend, styled
 
@@ -38,7 +39,8 @@ def draw(rows: Sequence[dict], benchmark: str, source: str, folder: Path) -> Non
         return
     if benchmark == "load":
         rows.sort(key=lambda row: row["size"])
-        marks = [(row["against"], f"{row['size']:,}", row) for row in rows]
+        size = EngFormatter()  # 10 k, 1 M
+        marks = [(row["against"], size(row["size"]), row) for row in rows]
         largest = {row["against"]: row for row in rows}
         names = sorted(largest, key=lambda name: largest[name]["ratio"])
     else:

@@ -70,7 +70,7 @@ def program(command: Iterable[object], code: Path = ROOT) -> Spent:
         out.seek(0)
         lines = out.read().strip().splitlines() or ["it said nothing"]
     if process.returncode:
-        shown = " ".join(command[:4]).split("\n")[0]
+        shown = " ".join([Path(command[0]).name, *command[1:4]]).split("\n")[0]
         said = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
         raise BenchmarkError(f"{shown} … failed: {(said or lines)[-1]}")
     told = json.loads(lines[-1])

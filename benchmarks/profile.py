@@ -8,9 +8,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-import pandas  # noqa: F401 lib imports it when it needs it
-
-from lib import config, load, warehouse
+from benchmarks.peers.sparkify import build
 
 
 def steps(data: Path, file: Path) -> list[tuple[str, float, float]]:
@@ -20,14 +18,7 @@ def steps(data: Path, file: Path) -> list[tuple[str, float, float]]:
     def note(step: str) -> None:
         said.append((step, time.perf_counter(), time.process_time()))
 
-    places = {"log_data": f"{data}/log_data", "song_data": f"{data}/song_data"}
-    settings = config.load(environ={}, database=str(file), **places)
-    note("opening, making the tables")
-    opened = warehouse.connect(settings, create=True)
-    opened.create_schema()
-    load.load(opened, settings, progress=note)
-    note("closing the file")
-    opened.close()
+    build(str(data), str(file), note)
     note("")
     return [
         (step, until - since, used - before)

@@ -3,6 +3,7 @@
 import runpy
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb  # noqa: F401 lib imports all three when it needs them; of no peer is that timed
@@ -15,13 +16,15 @@ from lib import config, load, warehouse
 shared = runpy.run_path(str(Path(__file__).with_name("__init__.py")))
 
 
-def build(data: str, file: str) -> None:
-    """Load the sample into a new warehouse."""
+def build(data: str, file: str, progress: Callable[[str], None] = lambda step: None) -> None:
+    """Load the sample into a new warehouse; `progress` is told each step."""
+    progress("opening, making the tables")
     places = {"log_data": f"{data}/log_data", "song_data": f"{data}/song_data", "database": file}
     settings = config.load(environ={}, **places)
     opened = warehouse.connect(settings, create=True)
     opened.create_schema()
-    load.load(opened, settings)
+    load.load(opened, settings, progress)
+    progress("closing the file")
     opened.close()
 
 

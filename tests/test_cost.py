@@ -44,7 +44,7 @@ def analyse(world, monkeypatch) -> None:
     InteractiveShell.clear_instance()
 
 
-@pytest.mark.parametrize("scale", [0.05, 0.1])
+@pytest.mark.parametrize("scale", [0.05, 0.15])
 def test_statements_and_round_trips_are_those_of_the_page_whatever_the_amount_of_data(
     new_world, tmp_path, monkeypatch, as_said, scale
 ):

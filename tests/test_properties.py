@@ -18,7 +18,7 @@ import pytest
 from hypothesis import strategies as st
 
 T = 1541062800000
-EXAMPLES = int(os.environ.get("SPARKIFY_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("SPARKIFY_EXAMPLES", "40"))
 SLOWER = 10  # times fewer examples where a load is a conversation with a server
 LAYOUTS = ("lines", "pretty", "gzip", "gzip of pretty", "several on a line", "bom", "crlf")
 STAR = ("users", "songs", "artists", "time", "songplays")

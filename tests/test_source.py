@@ -123,7 +123,7 @@ def test_a_folder_without_json_is_named_with_the_endings_that_count(tmp_path, wr
     )
 
 
-@pytest.mark.skipif(os.name != "posix" or not os.geteuid(), reason="root can read every folder")
+@pytest.mark.skipif(os.name != "posix" or not os.geteuid(), reason="root and Windows would read it")
 def test_a_folder_that_cannot_be_read_is_named(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)

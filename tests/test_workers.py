@@ -65,7 +65,7 @@ def test_a_file_that_has_changed_is_told_by_its_process(log, tmp_path, several):
     assert told.value.key == str(log / "09.json")
 
 
-@pytest.mark.skipif(os.name != "posix" or not os.geteuid(), reason="root can read every file")
+@pytest.mark.skipif(os.name != "posix" or not os.geteuid(), reason="root and Windows would read it")
 def test_a_file_that_cannot_be_read_is_told_by_its_process(log, tmp_path, several):
     (log / "10.json").chmod(0)
     with pytest.raises(SourceError, match=r"10\.json can't be read: Permission denied"):

@@ -8,6 +8,14 @@
         + cast(extract(hour from {{ at }}) as integer))
 {%- endmacro %}
 
+{#- The moment at which the hour of such a key began. -#}
+{% macro hour_began(key) -%}
+{% set text = "cast(" ~ key ~ " as varchar)" -%}
+cast(substring({{ text }}, 1, 4) || '-' || substring({{ text }}, 5, 2)
+        || '-' || substring({{ text }}, 7, 2) || ' ' || substring({{ text }}, 9, 2)
+        || ':00:00' as timestamp)
+{%- endmacro %}
+
 {#- Whether a user's version is in force at a moment: half-open, the last one without an end. -#}
 {% macro in_force(version, moment) -%}
 {{ moment }} >= {{ version }}.valid_from
@@ -67,7 +75,7 @@ cast(date_trunc('week', cast({{ at }} as timestamp)) as date)
 {% macro days() -%}
 busy as (
     select hour, lag(hour) over (order by hour) as hour_before
-    from (select distinct date_trunc('hour', start_time) as hour from staging_events) as hours
+    from (select {{ hour_began("start_time") }} as hour from time) as hours
 ),
 
 quiet as (

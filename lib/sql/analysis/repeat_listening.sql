@@ -3,16 +3,19 @@
 -- so that the first weeks look newer than they were. Plays without a user or title are left out.
 with recursive {{ weeks() }},
 
--- Numbers for texts: millions of plays are then put together by few bytes.
+-- Numbers for texts, a column at a time: an engine that keeps each text once looks at it once.
 titles as (
-    select
-        song_title,
-        artist_name,
-        cast(row_number() over (order by song_title, artist_name) as integer) as title,
-        cast(dense_rank() over (order by artist_name) as integer) as artist
+    select song_title, cast(row_number() over (order by song_title) as integer) as title
     from songplays
-    where song_title is not null and artist_name is not null
-    group by song_title, artist_name
+    where song_title is not null
+    group by song_title
+),
+
+artists as (
+    select artist_name, cast(row_number() over (order by artist_name) as integer) as artist
+    from songplays
+    where artist_name is not null
+    group by artist_name
 ),
 
 {{ listeners() }},
@@ -21,12 +24,11 @@ plays as (
     select
         listeners.listener,
         titles.title,
-        titles.artist,
+        artists.artist,
         {{ week_of("songplays.played_at") }} as week
     from songplays
-    inner join titles
-        on songplays.song_title = titles.song_title
-        and songplays.artist_name = titles.artist_name
+    inner join titles on songplays.song_title = titles.song_title
+    inner join artists on songplays.artist_name = artists.artist_name
     inner join listeners on songplays.user_key = listeners.user_key
 ),
 

@@ -1,7 +1,6 @@
 """The benchmarks compare what is equal, and keep what they measured."""
 
 import json
-import re
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,9 +12,7 @@ from benchmarks import profile
 from benchmarks.loads import OURS, require_equal
 from benchmarks.pairs import BenchmarkError, Result, Spent, compared, program
 from benchmarks.questions import digest
-from lib import ROOT, sample
-
-PEERS = ROOT / "benchmarks" / "peers"
+from lib import sample
 
 
 def test_the_plain_sql_of_the_peers_builds_the_star_that_our_load_builds(tmp_path):
@@ -38,18 +35,6 @@ def test_the_profile_tells_the_time_of_each_step_and_of_all(tmp_path):
     assert (steps[0], steps[-1]) == ("opening, making the tables", "closing the file")
     assert {"reading songs", "merge songplays", "auditing"} < {*steps}
     assert all(seconds > 0 and used >= 0 for _, seconds, used in found)
-
-
-def test_the_sqlmesh_project_says_what_the_dbt_project_says():
-    models = sorted(path.name for path in (PEERS / "dbt" / "models").iterdir())
-    assert models == sorted(path.name for path in (PEERS / "sqlmesh" / "models").iterdir())
-    for name in models:
-        said = (PEERS / "dbt" / "models" / name).read_text()
-        said = re.sub(r"\{\{ ref\(\"(\w+)\"\) \}\}", r"star.\1", said)
-        said = re.sub(r"'\{\{ var\(\"(\w+)\"\) \}\}'", r"@\1", said)
-        head, _, body = (PEERS / "sqlmesh" / "models" / name).read_text().partition("\n\n")
-        assert head.startswith("model (")
-        assert body == said
 
 
 def test_another_that_built_something_else_is_named():

@@ -13,10 +13,10 @@ MODELS = Path(__file__).parent / "dbt" / "models"
 KEPT = ("songs", "artists", "time", "users", "songplays")
 
 
-def statement(model: str, kind: str, places: dict[str, str]) -> str:
-    """Return what creates the table of a model."""
-    query = Template((MODELS / f"{model}.sql").read_text()).render(ref=str, var=places.get)
-    return f"create {kind} {model} as {query}"
+def query(model: str, places: dict[str, str], table: str = "{}") -> str:
+    """Return what a model selects; `table`: how another one is named."""
+    text = (MODELS / f"{model}.sql").read_text()
+    return Template(text).render(ref=table.format, var=places.get)
 
 
 def build(data: str, file: str, folder: str) -> None:
@@ -24,9 +24,9 @@ def build(data: str, file: str, folder: str) -> None:
     places = {"events": f"{data}/log_data/**/*.json", "songs": songs_in_one_file(data, folder)}
     with duckdb.connect(file, config={"preserve_insertion_order": False}) as opened:
         for model in ("staging_events", "staging_songs"):
-            opened.execute(statement(model, "temporary table", places))
+            opened.execute(f"create temporary table {model} as {query(model, places)}")
         for model in KEPT:
-            opened.execute(statement(model, "table", places))
+            opened.execute(f"create table {model} as {query(model, places)}")
 
 
 if __name__ == "__main__":

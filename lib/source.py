@@ -212,16 +212,19 @@ def gather(
         found = [(path, path, size, "") for path, size in listing(place)]
     large, others = [], []
     for key, path, size, etag in found:
-        if size >= LARGE and not _is_untouched(key, path, size, etag, loads):
+        if size < LARGE:
+            others.append((key, path, size, etag))
+        elif _is_untouched(key, path, size, etag, loads):
+            batch.known += 1
+        else:
             batch.stamps[path] = size, _stamp(path)[1]
-            if key not in checked and _can_stay(path):
-                large.append((key, path, size, etag))
-                continue
-        others.append((key, path, size, etag))
+            stays = key not in checked and _can_stay(path)
+            (large if stays else others).append((key, path, size, etag))
     _pack_all(batch, scratch, others, known, checked, loads)
-    doubted = _add_large(batch, large, known)
-    looked_at = {key for key, *_ in doubted}
-    _pack(_Task(kind, scratch / f"{kind.name}-doubted.json", doubted, {}, looked_at, {}), batch)
+    if doubted := _add_large(batch, large, known):
+        looked_at = {key for key, *_ in doubted}
+        bundle = scratch / f"{kind.name}-doubted.json"
+        _pack(_Task(kind, bundle, doubted, {}, looked_at, {}), batch)
     return batch
 
 

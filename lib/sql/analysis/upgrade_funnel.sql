@@ -1,37 +1,37 @@
 -- Users on their way to paid, each step later than the one before: listened while free, saw the
 -- page Upgrade, submitted it, played a song while paid. `share` is of those at the first step.
-with events as (
-    select user_id, start_time, page, level
-    from staging_events
-    where user_id <> ''
-),
-
-listened as (
+with listened as (
     select user_id, min(start_time) as reached_at
-    from events
-    where page = 'NextSong' and level = 'free'
+    from staging_events
+    where user_id <> '' and page = 'NextSong' and level = 'free'
     group by user_id
 ),
 
+visits as (
+    select user_id, page, start_time
+    from staging_events
+    where page in ('Upgrade', 'Submit Upgrade')
+),
+
 saw as (
-    select events.user_id, min(events.start_time) as reached_at
-    from events
-    inner join listened on events.user_id = listened.user_id
-    where events.page = 'Upgrade' and events.start_time > listened.reached_at
-    group by events.user_id
+    select visits.user_id, min(visits.start_time) as reached_at
+    from visits
+    inner join listened on visits.user_id = listened.user_id
+    where visits.page = 'Upgrade' and visits.start_time > listened.reached_at
+    group by visits.user_id
 ),
 
 submitted as (
-    select events.user_id, min(events.start_time) as reached_at
-    from events
-    inner join saw on events.user_id = saw.user_id
-    where events.page = 'Submit Upgrade' and events.start_time > saw.reached_at
-    group by events.user_id
+    select visits.user_id, min(visits.start_time) as reached_at
+    from visits
+    inner join saw on visits.user_id = saw.user_id
+    where visits.page = 'Submit Upgrade' and visits.start_time > saw.reached_at
+    group by visits.user_id
 ),
 
 paid as (
     select events.user_id
-    from events
+    from staging_events as events
     inner join submitted on events.user_id = submitted.user_id
     where
         events.page = 'NextSong'

@@ -22,9 +22,11 @@ class ConfigError(UserError):
     """A setting that is unknown or has a value that can't be used."""
 
 
-def option(default, doc: str, *, choices: tuple = (), minimum=None, secret: bool = False):
+def option(
+    default, doc: str, *, choices: tuple = (), minimum=None, maximum=None, secret: bool = False
+):
     """Declare one setting: its default, one line on what it does, and what it accepts."""
-    about = {"doc": doc, "choices": choices, "minimum": minimum, "secret": secret}
+    about = {"doc": doc, "choices": choices, "least": minimum, "most": maximum, "secret": secret}
     return field(default=default, repr=not secret, metadata=about)
 
 
@@ -50,8 +52,10 @@ class Local:
     """[LOCAL]: the embedded warehouse."""
 
     database: str = option("", "DuckDB file; empty: data/sample.duckdb or data/warehouse.duckdb")
-    memory_limit: str = option("768MB", "memory of DuckDB; more goes to disk; empty: its own limit")
-    threads: int = option(0, "threads that DuckDB may use; 0: one for each core", minimum=0)
+    memory_limit: str = option("", "memory of DuckDB, such as 4GB; empty: what its threads need")
+    threads: int = option(
+        0, "threads that DuckDB may use; 0: one for each core", minimum=0, maximum=1024
+    )
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class Load:
     """[LOAD]: what a load lets pass."""
 
     max_rejects: str = option("0", "bad records that a load may leave out: a count, or as 0.1%")
-    min_coverage: float = option(0.0, "smallest share of matched plays, 0 to 1", minimum=0)
+    min_coverage: float = option(
+        0.0, "smallest share of matched plays, 0 to 1", minimum=0, maximum=1
+    )
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class Cluster:
         1.0, "never create what costs more per hour, in US dollars", minimum=0
     )
     expires_hours: int = option(24, "hours after which the cluster is marked as expired", minimum=1)
-    snapshot_days: int = option(7, "days that automatic snapshots are kept", minimum=1)
+    snapshot_days: int = option(7, "days that automatic snapshots are kept", minimum=1, maximum=35)
     final_snapshot_days: int = option(
         0, "days that a snapshot of a removed cluster is kept; 0: none is taken", minimum=0
     )
@@ -259,7 +265,7 @@ def _from_environment(environ: Mapping):
     known = {f"DWH_{s}_{name}": (s, name.lower()) for s in SECTIONS for name in _names(s)}
     for variable in environ:
         if variable in known:
-            yield known[variable], (environ[variable], f"the environment variable {variable}")
+            yield known[variable], (environ[variable], f"The environment variable {variable}")
         elif variable.startswith("DWH_"):
             hint = suggestion(variable, known)
             raise ConfigError(f"The environment variable {variable} is no setting; {hint}")
@@ -278,7 +284,7 @@ def _from_overrides(overrides: Mapping):
             full = " or ".join(f"{section.lower()}__{name}" for section, _ in places[name])
             raise ConfigError(f"{name} is in several sections; name {full}.")
         if raw is not None and raw != "":
-            yield places[name][0], (str(raw), f"the option {name}")
+            yield places[name][0], (str(raw), f"The option {name}")
 
 
 def _converted(section: str, name: str, raw: str, where: str):
@@ -302,8 +308,10 @@ def _converted(section: str, name: str, raw: str, where: str):
         hint = difflib.get_close_matches(raw, about["choices"], 1)
         meant = f"; did you mean {hint[0]}?" if hint else "."
         raise ConfigError(f"{where} must be {choices}, not {shown}{meant}")
-    if about["minimum"] is not None and not value >= about["minimum"]:
-        raise ConfigError(f"{where} must be at least {about['minimum']}, not {shown}.")
+    if about["least"] is not None and not value >= about["least"]:
+        raise ConfigError(f"{where} must be at least {about['least']}, not {shown}.")
+    if about["most"] is not None and not value <= about["most"]:
+        raise ConfigError(f"{where} must be at most {about['most']}, not {shown}.")
     return value
 
 
@@ -317,8 +325,6 @@ def _checked(settings: Settings) -> Settings:
             f"{named} is named and {other} is not; name both, or neither for the sample "
             "(real events must not be matched against invented songs)."
         )
-    if settings.load.min_coverage > 1:
-        raise ConfigError("[LOAD] MIN_COVERAGE is a share from 0 to 1, such as 0.02.")
     if not re.fullmatch(r"\d+|\d+(\.\d+)?%", settings.load.max_rejects):
         rejects = settings.load.max_rejects
         raise ConfigError(
@@ -370,5 +376,3 @@ def _check_cluster(settings: Settings) -> None:
         raise ConfigError(f"[DB] USER {db.user} is what attackers try; use another, as dwh_admin.")
     if db.name == "dev":
         raise ConfigError("[DB] NAME dev is what attackers try; use another, such as sparkify.")
-    if cluster.snapshot_days > 35:
-        raise ConfigError("[CLUSTER] SNAPSHOT_DAYS must be at most 35.")

@@ -27,6 +27,8 @@ TABLES = (*STAGING, *STAR, *LEDGER)
 VIEWS = ("song_catalogue", "plays")
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
 PROBES = 200  # parses of pieces of a bundle, to find its bad files
+# MB of memory for DuckDB: to parse a million events a thread takes 96; more makes no load faster.
+EACH_THREAD, LEAST_MEMORY = 192, 768
 BOUND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 
@@ -40,6 +42,10 @@ class Conflict(WarehouseError):
 
 class ConnectionLost(WarehouseError):
     """The connection broke; what was asked last may or may not have been done."""
+
+
+class OutOfMemory(WarehouseError):
+    """A statement needs more memory, or room on disk, than there is."""
 
 
 class CopyError(WarehouseError):
@@ -253,7 +259,7 @@ class DuckDB(Warehouse):
         self.file = settings.database
         self.closing = ExitStack()
         self.label = f"local · DuckDB {duckdb.__version__} · {shown(self.file)}"
-        self._error = duckdb.Error
+        self._error, self._memory_error = duckdb.Error, duckdb.OutOfMemoryException
         if not _may_be_duckdb(self.file):
             raise WarehouseError(
                 f"{self.file} is not a DuckDB database; name another file with the parameter "
@@ -263,6 +269,8 @@ class DuckDB(Warehouse):
             self.raw = duckdb.connect(
                 str(self.file), read_only=read_only, config=_duckdb_settings(settings)
             )
+            if not settings.local.memory_limit:
+                self.raw.execute(f"set memory_limit = '{_memory_for(self.raw)} MB'")
         except duckdb.Error as error:
             raise WarehouseError(_why_not_open(self.file, str(error))) from None
 
@@ -280,6 +288,12 @@ class DuckDB(Warehouse):
         text = BOUND.sub(r"$\1", statement) if named else statement
         try:
             return (connection or self.raw).execute(text, {name: values[name] for name in named})
+        except self._memory_error as error:
+            raise OutOfMemory(
+                f"DuckDB is out of memory, or of room beside {self.file} for what does not fit it "
+                f"({str(error).splitlines()[0]}); make room, raise [LOCAL] MEMORY_LIMIT, or lower "
+                "[LOCAL] THREADS."
+            ) from error
         except self._error as error:
             raise WarehouseError(self.why_refused(str(error))) from error
         except UnicodeDecodeError as error:  # DuckDB's message ends amid a character of a value
@@ -306,6 +320,8 @@ class DuckDB(Warehouse):
         fields, name = {"fields": batch.kind.fields}, f"load/stage_{batch.kind.name}"
         try:
             self.run(name, fields, files=batch.parts, batch_id=batch_id)
+        except OutOfMemory:
+            raise
         except WarehouseError as error:
             (statement,) = render(name, self.dialect, **fields)
             bad = [part for part in batch.parts if not self._parses(statement, part)]
@@ -400,6 +416,15 @@ def _duckdb_settings(settings: Settings) -> dict:
     if settings.local.threads:
         chosen["threads"] = settings.local.threads
     return chosen
+
+
+def _memory_for(raw) -> int:
+    """Return the MB of memory that an open DuckDB's threads need, at most what is its own limit."""
+    limits = "select current_setting('memory_limit'), current_setting('threads')"
+    ((own, threads),) = raw.execute(limits).fetchall()
+    number, unit = own.split()
+    most = float(number) * 1.024**2 * 1024 ** (["MiB", "GiB", "TiB"].index(unit))
+    return int(min(most, max(LEAST_MEMORY, EACH_THREAD * threads)))
 
 
 def _may_be_duckdb(file: Path) -> bool:

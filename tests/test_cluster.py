@@ -322,7 +322,7 @@ def test_several_nodes_cost_several_times_as_much(double):
         ({"db__name": "dev"}, "NAME dev is what attackers try"),
         ({"identifier": "Sparkify"}, "IDENTIFIER must be small letters"),
         ({"identifier": "a--b"}, "IDENTIFIER must be small letters"),
-        ({"snapshot_days": 36}, "SNAPSHOT_DAYS must be at most 35"),
+        ({"snapshot_days": 36}, "snapshot_days must be at most 35"),
         ({"audit_logs": "maybe"}, "must be true or false, not 'maybe'"),
     ],
 )

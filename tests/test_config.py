@@ -200,6 +200,11 @@ def test_a_coverage_floor_is_a_share(share):
     assert "min_coverage" in refused(min_coverage=share).lower()
 
 
+@pytest.mark.parametrize(("threads", "bound"), [(-1, "least 0"), (1025, "most 1024")])
+def test_threads_are_as_many_as_a_machine_can_have(threads, bound):
+    assert refused(threads=threads) == f"The option threads must be at {bound}, not '{threads}'."
+
+
 @pytest.mark.parametrize("limit", ["4", "50%", "four GB", "4GB; drop table songs"])
 def test_a_memory_limit_that_duckdb_would_refuse_is_refused_with_an_example(limit):
     sentence = f"[LOCAL] MEMORY_LIMIT is a size such as 4GB, not {limit!r}."
@@ -245,7 +250,7 @@ def test_an_option_whose_name_two_sections_have_is_refused_with_both_full_names(
 
 def test_a_wrong_option_is_named(cfg):
     assert refused(cfg(""), threads="two") == (
-        "the option threads must be a whole number, not 'two'."
+        "The option threads must be a whole number, not 'two'."
     )
 
 

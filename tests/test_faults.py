@@ -292,6 +292,20 @@ def test_a_full_disk_when_the_database_is_closed_loses_nothing(loaded, states):
     assert kept(loaded) == states.after
 
 
+@pytest.mark.only_on("local")
+def test_too_little_memory_is_one_sentence_and_not_taken_for_a_bad_file(loaded, states):
+    steps = []
+    loaded.dwh.raw.execute("set memory_limit = '10 MB'")
+    said = r"^DuckDB is out of memory, .* raise \[LOCAL\] MEMORY_LIMIT, .*\nNothing was loaded"
+    with pytest.raises(LoadError, match=said):
+        loaded.load(steps.append)
+    assert not [step for step in steps if "record by record" in step]
+    loaded.dwh.raw.execute("set memory_limit = '1 GB'")
+    assert kept(loaded) == states.before
+    loaded.load()
+    assert kept(loaded) == states.after
+
+
 # What can't be written to
 
 

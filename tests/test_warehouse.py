@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 from datetime import datetime
 
+import duckdb
 import pytest
 import sqlglot
 
@@ -165,6 +166,20 @@ def test_memory_and_threads_are_as_set(dwh):
     cursor = dwh(memory_limit="512MiB", threads=1).cursor()
     shown = "select current_setting('memory_limit'), current_setting('threads')"
     assert cursor.execute(shown).fetchall() == [("512.0 MiB", 1)]
+
+
+@pytest.mark.parametrize(("threads", "memory"), [(1, "732.4 MiB"), (8, "1.4 GiB")])
+def test_memory_that_is_not_set_is_what_the_threads_need(dwh, threads, memory):
+    shown = dwh(threads=threads).cursor().execute("select current_setting('memory_limit')")
+    assert shown.fetchall() == [(memory,)]
+
+
+def test_threads_need_no_more_memory_than_duckdb_takes_by_itself(dwh):
+    def limit(cursor) -> float:
+        ((shown,),) = cursor.execute("select current_setting('memory_limit')").fetchall()
+        return float(shown.removesuffix(" GiB"))
+
+    assert limit(dwh(threads=1024).cursor()) <= limit(duckdb.connect())
 
 
 def test_words_mean_what_they_mean_on_redshift(dwh):

@@ -44,7 +44,7 @@ class ConnectionLost(WarehouseError):
     """The connection broke; what was asked last may or may not have been done."""
 
 
-class OutOfMemory(WarehouseError):
+class OutOfRoom(WarehouseError):
     """A statement needs more memory, or room on disk, than there is."""
 
 
@@ -288,20 +288,26 @@ class DuckDB(Warehouse):
         text = BOUND.sub(r"$\1", statement) if named else statement
         try:
             return (connection or self.raw).execute(text, {name: values[name] for name in named})
-        except self._memory_error as error:
-            raise OutOfMemory(
-                f"DuckDB is out of memory, or of room beside {self.file} for what does not fit it "
-                f"({str(error).splitlines()[0]}); make room, raise [LOCAL] MEMORY_LIMIT, or lower "
-                "[LOCAL] THREADS."
-            ) from error
         except self._error as error:
-            raise WarehouseError(self.why_refused(str(error))) from error
+            raise self._refused(error) from error
         except UnicodeDecodeError as error:  # DuckDB's message ends amid a character of a value
             raise WarehouseError(error.object.decode(errors="replace")) from error
         except RuntimeError as error:
             if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
                 raise KeyboardInterrupt from None
             raise
+
+    def _refused(self, error: Exception) -> WarehouseError:
+        """Return DuckDB's error as ours: its words, or what to do when there is no room."""
+        said = str(error)
+        if isinstance(error, self._memory_error):
+            return OutOfRoom(
+                f"DuckDB is out of memory, or of room beside {self.file} for what does not fit it "
+                f"({said.splitlines()[0]}); make room, raise [LOCAL] MEMORY_LIMIT, or lower "
+                "[LOCAL] THREADS."
+            )
+        kind = OutOfRoom if "Could not write" in said else WarehouseError
+        return kind(self.why_refused(said))
 
     def _frame(self, statement: str, values: dict):
         return self._execute(statement, values).df()
@@ -320,7 +326,7 @@ class DuckDB(Warehouse):
         fields, name = {"fields": batch.kind.fields}, f"load/stage_{batch.kind.name}"
         try:
             self.run(name, fields, files=batch.parts, batch_id=batch_id)
-        except OutOfMemory:
+        except OutOfRoom:
             raise
         except WarehouseError as error:
             (statement,) = render(name, self.dialect, **fields)

@@ -293,6 +293,18 @@ def test_a_full_disk_when_the_database_is_closed_loses_nothing(loaded, states):
 
 
 @pytest.mark.only_on("local")
+def test_a_full_disk_amid_the_parse_is_not_taken_for_a_bad_file(loaded, states, event):
+    line, steps = json.dumps(event()), []
+    more = loaded.log(("\n".join([line] * 130_000)).encode(), file="2018/12/events.json")
+    said = f'Could not write file "{loaded.settings.database}": File too large\nNothing was loaded'
+    with room(1 << 19), pytest.raises(LoadError, match=re.escape(said)):
+        loaded.load(steps.append)
+    assert not [step for step in steps if "record by record" in step]
+    more.unlink()
+    assert kept(loaded) == states.before
+
+
+@pytest.mark.only_on("local")
 def test_too_little_memory_is_one_sentence_and_not_taken_for_a_bad_file(loaded, states):
     steps = []
     loaded.dwh.raw.execute("set memory_limit = '10 MB'")

@@ -27,6 +27,7 @@ import pytest
 
 from lib import ROOT, run, source, warehouse
 from lib.load import LoadError, load
+from lib.records import EVENTS
 from lib.source import SourceError
 from lib.warehouse import TABLES
 
@@ -294,12 +295,15 @@ def test_a_full_disk_when_the_database_is_closed_loses_nothing(loaded, states):
 
 @pytest.mark.only_on("local")
 def test_a_full_disk_amid_the_parse_is_not_taken_for_a_bad_file(loaded, states, event):
-    line, steps = json.dumps(event()), []
-    more = loaded.log(("\n".join([line] * 130_000)).encode(), file="2018/12/events.json")
+    said = json.dumps({name: event()[name] for name in EVENTS.required} | {"sessionId": -1})
+    numbers = (str(n * 2654435761 % 2**40) for n in range(700_000))  # that can't be packed well
+    lines = "\n".join(said.replace("-1", number) for number in numbers).encode()
+    more, steps = loaded.log(lines, file="2018/12/events.json"), []
     said = f'Could not write file "{loaded.settings.database}": File too large\nNothing was loaded'
-    with room(1 << 19), pytest.raises(LoadError, match=re.escape(said)):
+    size = loaded.settings.database.stat().st_size
+    with room(size), pytest.raises(LoadError, match=re.escape(said)):
         loaded.load(steps.append)
-    assert not [step for step in steps if "record by record" in step]
+    assert steps[-1] == "staging 700,001 events"
     more.unlink()
     assert kept(loaded) == states.before
 

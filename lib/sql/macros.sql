@@ -221,13 +221,16 @@ limit :top
 cast({{ part }} as double precision) / nullif({{ whole }}, 0)
 {%- endmacro %}
 
-{#- Quartile `k` of a whole number in the group, by its `position` (from 1) among `n`: Hyndman and
-    Fan's type 7, as in pandas and percentile_cont, but summed from integers and so exact. -#}
-{% macro quartile(k, number, position, n) -%}
+{#- Quartile `k` of whole numbers in the group: `number` stands `times` times among `n`, and `upto`
+    of them are no larger. Hyndman and Fan's type 7, as in pandas and percentile_cont, but summed
+    from integers and so exact. -#}
+{% macro quartile(k, number, times, upto, n) -%}
 cast(
             sum(
-                {{ number }}
-                * greatest(0, 4 - abs(4 * ({{ position }} - 1) - {{ k }} * ({{ n }} - 1)))
+                {{ number }} * (
+                    greatest(0, least(4, 4 * {{ upto }} - {{ k }} * ({{ n }} - 1)))
+                    - greatest(0, least(4, 4 * ({{ upto }} - {{ times }}) - {{ k }} * ({{ n }} - 1)))
+                )
             ) as double precision
         ) / 4
 {%- endmacro %}

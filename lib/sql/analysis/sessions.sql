@@ -44,28 +44,54 @@ begun as (
         and changed.position = 1
 ),
 
-ranked as (
+people as (
+    select level, count(*) as sessions, count(distinct user_id) as users
+    from begun
+    group by level
+),
+
+-- Lengths and songs, each once with how often it occurs.
+counted as (
     select
         level,
-        user_id,
-        milliseconds,
-        songs,
-        count(*) over (partition by level) as n,
-        row_number() over (partition by level order by milliseconds) as by_length,
-        row_number() over (partition by level order by songs) as by_songs
+        cast('minutes' as varchar(8)) as measure,
+        milliseconds as number,
+        count(*) as times
     from begun
+    group by level, milliseconds
+    union all
+    select level, 'songs', cast(songs as bigint), count(*)
+    from begun
+    group by level, songs
+),
+
+placed as (
+    select
+        level,
+        case when measure = 'minutes' then number end as milliseconds,
+        case when measure = 'songs' then number end as songs,
+        times,
+        cast(
+            sum(times) over (
+                partition by level, measure order by number rows unbounded preceding
+            ) as bigint
+        ) as upto
+    from counted
 )
 
 select
-    level,
-    count(*) as sessions,
-    count(distinct user_id) as users,
+    people.level,
+    people.sessions,
+    people.users,
     {% for k, name in [(1, "q1"), (2, "median"), (3, "q3")] %}
-    {{ quartile(k, "milliseconds", "by_length", "n") }} / 60000 as minutes_{{ name }},
+    {{ quartile(k, "milliseconds", "times", "upto", "people.sessions") }} / 60000
+        as minutes_{{ name }},
     {% endfor %}
     {% for k, name in [(1, "q1"), (2, "median"), (3, "q3")] %}
-    {{ quartile(k, "songs", "by_songs", "n") }} as songs_{{ name }}{{ "," if not loop.last }}
+    {{ quartile(k, "songs", "times", "upto", "people.sessions") }}
+        as songs_{{ name }}{{ "," if not loop.last }}
     {% endfor %}
-from ranked
-group by level
-order by level
+from people
+inner join placed on people.level = placed.level
+group by people.level, people.sessions, people.users
+order by people.level

@@ -480,53 +480,46 @@ PLACED = {"artist_location": "", "artist_latitude": 1.5, "artist_longitude": -2.
 LOCATED = {"artist_location": "Oslo", "artist_latitude": None, "artist_longitude": None}
 
 
-@pytest.mark.parametrize(
-    ("records", "chosen"),
-    [
-        pytest.param(
-            [("Aa", LOCATED), ("Aa", LOCATED), ("Zz", PLACED)],
-            ("Zz", None, 1.5, -2.5),
-            id="has coordinates",
-        ),
-        pytest.param(
-            [("Aa", NAMELESS), ("Aa", NAMELESS), ("Zz", LOCATED)],
-            ("Zz", "Oslo", None, None),
-            id="then has a location",
-        ),
-        pytest.param(
-            [("Aa", LOCATED), ("Zz", LOCATED), ("Zz", LOCATED)],
-            ("Zz", "Oslo", None, None),
-            id="then most songs",
-        ),
-        pytest.param(
-            [("Cc", NAMELESS), ("Zz", NAMELESS), ("Bb", NAMELESS)],
-            ("Bb", None, None, None),
-            id="then the first name",
-        ),
-        pytest.param(
-            [("Aa", LOCATED), ("Zz", PLACED), ("Bb", PLACED | {"artist_location": "Rome"})],
-            ("Bb", "Rome", 1.5, -2.5),
-            id="coordinates, and of those with a location",
-        ),
-        pytest.param(
-            [("Aa", LOCATED), ("Bb", NAMELESS | {"artist_latitude": 9.0})],
-            ("Aa", "Oslo", None, None),
-            id="half a pair of coordinates is none",
-        ),
-    ],
-)
+CHOICES = {  # of an artist's records, and the row that is chosen
+    "has coordinates": (
+        [("Aa", LOCATED), ("Aa", LOCATED), ("Zz", PLACED)],
+        ("Zz", None, 1.5, -2.5),
+    ),
+    "then has a location": (
+        [("Aa", NAMELESS), ("Aa", NAMELESS), ("Zz", LOCATED)],
+        ("Zz", "Oslo", None, None),
+    ),
+    "then most songs": (
+        [("Aa", LOCATED), ("Zz", LOCATED), ("Zz", LOCATED)],
+        ("Zz", "Oslo", None, None),
+    ),
+    "then the first name": (
+        [("Cc", NAMELESS), ("Zz", NAMELESS), ("Bb", NAMELESS)],
+        ("Bb", None, None, None),
+    ),
+    "coordinates, and of those with a location": (
+        [("Aa", LOCATED), ("Zz", PLACED), ("Bb", PLACED | {"artist_location": "Rome"})],
+        ("Bb", "Rome", 1.5, -2.5),
+    ),
+    "half a pair of coordinates is none": (
+        [("Aa", LOCATED), ("Bb", NAMELESS | {"artist_latitude": 9.0})],
+        ("Aa", "Oslo", None, None),
+    ),
+}
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_rule_6_one_row_per_artist_chosen_by_the_stated_order(
-    world, event, song, records, chosen, order
-):
-    named = [
-        song(song_id=f"SO{i}", artist_id="AR1", artist_name=name, **place)
-        for i, (name, place) in enumerate(records)
-    ]
-    world.catalogue(*(named[i] for i in order if i < len(named)))
+def test_rule_6_one_row_per_artist_chosen_by_the_stated_order(world, event, song, order):
+    for artist, (records, _) in CHOICES.items():
+        named = [
+            song(song_id=f"{artist} {i}", artist_id=artist, artist_name=name, **place)
+            for i, (name, place) in enumerate(records)
+        ]
+        world.catalogue(*(named[i] for i in order if i < len(named)), file=f"{artist}.json")
     world.log(event())
     world.load()
-    assert world.rows("select * from artists") == [("AR1", *chosen)]
+    chosen = sorted((artist, *row) for artist, (_, row) in CHOICES.items())
+    assert sorted(world.rows("select * from artists")) == chosen
 
 
 def test_rule_6_the_choice_is_made_anew_when_a_later_load_brings_a_better_record(
@@ -1095,14 +1088,8 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("step", "error"),
-    [*((step, RuntimeError) for step in STEPS), ("load/merge_users", KeyboardInterrupt)],
-)
-def test_a_failure_at_any_step_leaves_everything_as_it_was(loaded, monkeypatch, step, error):
-    before = loaded.tables()
-
-    def fail_after(method):
+def test_a_failure_at_any_step_leaves_everything_as_it_was(loaded, monkeypatch):
+    def failing(method, step, error):
         def run(self, name, *rest, **values):
             result = method(self, name, *rest, **values)
             if name == step:
@@ -1111,13 +1098,15 @@ def test_a_failure_at_any_step_leaves_everything_as_it_was(loaded, monkeypatch, 
 
         return run
 
-    for method in ("run", "rows", "frame", "append"):
-        engine = type(loaded.dwh)
-        monkeypatch.setattr(engine, method, fail_after(getattr(engine, method)))
-    with pytest.raises(error, match=step):
-        loaded.load()
-    assert loaded.tables() == before
-    monkeypatch.undo()
+    before, engine = loaded.tables(), type(loaded.dwh)
+    errors = [*((step, RuntimeError) for step in STEPS), ("load/merge_users", KeyboardInterrupt)]
+    for step, error in errors:
+        with monkeypatch.context() as patch:
+            for method in ("run", "rows", "frame", "append"):
+                patch.setattr(engine, method, failing(getattr(engine, method), step, error))
+            with pytest.raises(error, match=step):
+                loaded.load()
+        assert loaded.tables() == before, step
     loaded.load()
     assert loaded.rows("select count(*) from songplays where song_id is not null") == [(2,)]
 
@@ -1258,35 +1247,38 @@ def test_a_bad_record_stops_the_load_with_its_file_and_line(
     assert loaded.tables() == before
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("ts", None),
-        ("ts", "yesterday"),
-        ("ts", 10**18),
-        ("ts", 10**30),
-        ("ts", T * 1000),
-        ("ts", "1_541_062_800_000"),
-        ("itemInSession", 3_000_000_000),
-        ("status", 3_000_000_000),
-        ("sessionId", "abc"),
-        ("length", float("nan")),
-        ("length", float("inf")),
-        ("length", "long"),
-        ("song", "\ud800"),
-    ],
-)
+UNFIT = [
+    ("ts", None),
+    ("ts", "yesterday"),
+    ("ts", 10**18),
+    ("ts", 10**30),
+    ("ts", T * 1000),
+    ("ts", "1_541_062_800_000"),
+    ("itemInSession", 3_000_000_000),
+    ("status", 3_000_000_000),
+    ("sessionId", "abc"),
+    ("length", float("nan")),
+    ("length", float("inf")),
+    ("length", "long"),
+    ("song", "\ud800"),
+]
+
+
 @pytest.mark.parametrize("layout", ["lines", "several on a line"])
 def test_a_value_that_does_not_fit_its_column_is_named_in_any_layout(
-    loaded, event, field, value, layout
+    loaded, event, layout, tmp_path
 ):
-    records = (event(), event(**{field: value}), event())
-    file = loaded.log(*records, file="bad.json", layout=layout)
+    files = [
+        loaded.log(event(), event(**{field: value}), event(), file=f"{n}.json", layout=layout)
+        for n, (field, value) in enumerate(UNFIT)
+    ]
     before = loaded.tables()
-    with pytest.raises(BadRecords) as caught:
-        loaded.load()
+    with pytest.raises(BadRecords, match=f"mend or take out these {len(UNFIT)} records"):
+        loaded.load(keep=tmp_path)
     line = {"lines": 2, "several on a line": 1}[layout]
-    assert str(caught.value).startswith(f"{file}, line {line}: ")
+    left_out = json.loads((tmp_path / "load.json").read_text())["rejects"]
+    named = sorted((one["file_key"], one["line"]) for one in left_out)
+    assert named == sorted((str(file), line) for file in files)
     assert loaded.tables() == before
 
 

@@ -1014,30 +1014,20 @@ def test_a_large_file_of_every_layout_is_the_same_data(world, event, song, layou
     assert plays(world) == expected
 
 
-@pytest.mark.parametrize(
-    "folder",
-    [
-        "year=1492",
-        "title=x/year=1492",
-        "batch_id=7",
-        "[2018]",
-        "a*b",
-        "a?",
-        "{a}",
-        "it's",
-        "a;\nb",
-        "ü",
-    ],
-)
-def test_a_folders_name_is_no_data_and_no_pattern(world, event, song, folder):
-    songs = [song(song_id=f"SO{i:05}", num_songs=i, title="x" * 200) for i in range(3000)]
-    file = world.catalogue(*songs, file=f"{folder}/songs.json")
+def test_a_folders_name_is_no_data_and_no_pattern(world, event, song):
+    folders = ["year=1492", "title=x/year=1492", "batch_id=7", "[2018]", "a*b", "a?", "{a}"]
+    folders += ["it's", "a;\nb", "ü"]
+    titles = sorted(f"{number} {'long' * 50}" for number in range(len(folders)))
+    for folder, title in zip(folders, titles, strict=True):
+        songs = [song(song_id=f"{folder}{i}", title=title) for i in range(3000)]
+        file = world.catalogue(*songs, file=f"{folder}/songs.json")
+        assert file.stat().st_size > 1 << 20
     world.log(event())
-    assert file.stat().st_size > 1 << 20
     world.load()
-    assert world.rows(
-        "select distinct title, year, count(*), min(batch_id) from staging_songs group by 1, 2"
-    ) == [("x" * 200, 1995, 3000, 1)]
+    found = world.rows(
+        "select title, year, count(*), min(batch_id) from staging_songs group by title, year"
+    )
+    assert sorted(found) == [(title, 1995, 3000, 1) for title in titles]
 
 
 def test_many_small_files_in_deep_folders_are_loaded(world, event, song):

@@ -295,6 +295,7 @@ def intervals(
     ax.hlines(rows, numbers[low], numbers[high], color=CONTEXT, linewidth=6)
     ax.plot(numbers[value], rows, "o", color=STRONG, markersize=8, clip_on=False)
     ax.set_yticks(rows, cut(ax, frame[label].fillna("–"), 150))
+    ax.tick_params("y", pad=9)  # a dot at zero reaches beyond the axis
     ax.set_ylim(len(frame) - 0.4, -0.6)
     amounts(ax.xaxis, least, most, percent)
     for row, number in enumerate(numbers[value]):

@@ -183,6 +183,11 @@ def _walk(folder: str) -> Iterator[tuple[str, int]]:
                     yield entry.path, entry.stat().st_size
                 elif entry.is_dir():
                     (links if entry.is_symlink() else waiting).append(entry.path)
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    raise SourceError(
+                        f"{entry.path} is a link to what is not there; bring that back, or take "
+                        "the link away. Nothing was loaded."
+                    )
 
 
 def gather(

@@ -90,6 +90,16 @@ def test_a_link_to_data_elsewhere_is_followed(tmp_path, write):
     assert names(tmp_path / "data") == ["file.json", "folder/a.json"]
 
 
+@pytest.mark.parametrize("name", ["b.json", "2018"])
+def test_a_link_that_leads_nowhere_is_named_and_not_passed_over(tmp_path, write, name):
+    write(tmp_path / "a.json", b"{}")
+    (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(SourceError) as caught:
+        source.listing(str(tmp_path))
+    said = f"{tmp_path / name} is a link to what is not there; bring that back, or take the link"
+    assert str(caught.value) == f"{said} away. Nothing was loaded."
+
+
 @pytest.mark.parametrize("target", [".", "A", "A/B"])
 @pytest.mark.parametrize("place", ["loop", "A/loop", "A/B/loop"])
 def test_a_link_back_into_the_folder_ends_and_lists_no_file_twice(tmp_path, write, place, target):

@@ -391,7 +391,7 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused_in_little_memory(
     tmp_path, write, what, checked
 ):
     piece, start = BOMBS[what]
-    file = write(tmp_path / "log" / "a.json.gz", bomb(piece, 40 << 20, start))
+    file = write(tmp_path / "log" / "a.json.gz", bomb(piece, 100 << 20, start))
     assert file.stat().st_size < 1 << 20
     said = reading(tmp_path / "log", tmp_path / "scratch", 1 << 30, *checked)
     assert said.startswith(f"{file} unpacks to over 250 times its size, as no log does")

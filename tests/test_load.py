@@ -1263,9 +1263,11 @@ def test_a_value_that_does_not_fit_its_column_is_named_in_any_layout(
         for n, (field, value) in enumerate(UNFIT)
     ]
     before = loaded.tables()
-    with pytest.raises(BadRecords, match=f"mend or take out these {len(UNFIT)} records"):
+    with pytest.raises(BadRecords, match=f"mend or take out these {len(UNFIT)} records") as caught:
         loaded.load(keep=tmp_path)
-    line = {"lines": 2, "several on a line": 1}[layout]
+    line, said = {"lines": 2, "several on a line": 1}[layout], str(caught.value)
+    assert said.startswith(tuple(f"{file}, line {line}: " for file in files))
+    assert all(f"{file} {line} " in " ".join(said.split()) for file in files)
     left_out = json.loads((tmp_path / "load.json").read_text())["rejects"]
     named = sorted((one["file_key"], one["line"]) for one in left_out)
     assert named == sorted((str(file), line) for file in files)

@@ -49,9 +49,14 @@ def songs_of(data: str) -> Iterator[str]:
                 text = text[end:].lstrip()
 
 
+def sources(data: str, folder: str) -> dict[str, str]:
+    """Return where the models find a sample's events, and its songs once they are in one file."""
+    return {"events": f"{data}/log_data/**/*.json", "songs": f"{folder}/songs.ndjson"}
+
+
 def songs_in_one_file(data: str, folder: str) -> str:
     """Write the songs of a sample to one file, a line each, and return its path."""
-    path = f"{folder}/songs.ndjson"
+    path = sources(data, folder)["songs"]
     with open(path, "w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in songs_of(data))
     return path

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 from jinja2 import Template
 
-from benchmarks.peers import COUNTS, songs_in_one_file, tell
+from benchmarks.peers import COUNTS, songs_in_one_file, sources, tell
 
 MODELS = Path(__file__).parent / "dbt" / "models"
 KEPT = ("songs", "artists", "time", "users", "songplays")
@@ -21,7 +21,8 @@ def query(model: str, places: dict[str, str], table: str = "{}") -> str:
 
 def build(data: str, file: str, folder: str) -> None:
     """Build the star in a new database."""
-    places = {"events": f"{data}/log_data/**/*.json", "songs": songs_in_one_file(data, folder)}
+    places = sources(data, folder)
+    songs_in_one_file(data, folder)
     with duckdb.connect(file, config={"preserve_insertion_order": False}) as opened:
         for model in ("staging_events", "staging_songs"):
             opened.execute(f"create temporary table {model} as {query(model, places)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 from dbt.cli.main import dbtRunner
 
-from benchmarks.peers import COUNTS, songs_in_one_file, tell
+from benchmarks.peers import COUNTS, songs_in_one_file, sources, tell
 
 PROJECT = str(Path(__file__).parent)
 
@@ -24,8 +24,8 @@ def build(runner: dbtRunner, data: str, folder: str) -> None:
 
 def options(data: str, folder: str) -> list[str]:
     """Return where everything lies."""
-    places = {"events": f"{data}/log_data/**/*.json", "songs": f"{folder}/songs.ndjson"}
-    where = ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--vars", json.dumps(places)]
+    where = ["--project-dir", PROJECT, "--profiles-dir", PROJECT]
+    where += ["--vars", json.dumps(sources(data, folder))]
     return [*where, "--target-path", f"{folder}/target", "--log-path", folder]
 
 

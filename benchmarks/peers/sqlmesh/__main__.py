@@ -9,19 +9,18 @@ from pathlib import Path
 import duckdb
 from sqlmesh import Context
 
-from benchmarks.peers import COUNTS, songs_in_one_file, tell
+from benchmarks.peers import COUNTS, songs_in_one_file, sources, tell
 from benchmarks.peers.duckdb import MODELS, query
 
 
 def project(data: str, folder: str) -> Context:
     """Write the project to `folder`, and read it."""
-    places = {"events": f"{data}/log_data/**/*.json", "songs": f"{folder}/songs.ndjson"}
     shutil.copy(Path(__file__).with_name("config.yaml"), folder)
     models = Path(folder, "models")
     models.mkdir()
-    for name in [file.stem for file in MODELS.iterdir()]:
-        text = f"model (name star.{name}, kind full);\n\n{query(name, places, 'star.{}')}"
-        (models / f"{name}.sql").write_text(text)
+    for file in MODELS.iterdir():
+        selected = query(file.stem, sources(data, folder), "star.{}")
+        (models / file.name).write_text(f"model (name star.{file.stem}, kind full);\n\n{selected}")
     return Context(paths=folder)
 
 

@@ -259,7 +259,7 @@ class DuckDB(Warehouse):
         self.file = settings.database
         self.closing = ExitStack()
         self.label = f"local · DuckDB {duckdb.__version__} · {shown(self.file)}"
-        self._error, self._memory_error = duckdb.Error, duckdb.OutOfMemoryException
+        self._error = duckdb.Error
         if not _may_be_duckdb(self.file):
             raise WarehouseError(
                 f"{self.file} is not a DuckDB database; name another file with the parameter "
@@ -299,8 +299,10 @@ class DuckDB(Warehouse):
 
     def _refused(self, error: Exception) -> WarehouseError:
         """Return DuckDB's error as ours: its words, or what to do when there is no room."""
+        import duckdb
+
         said = str(error)
-        if isinstance(error, self._memory_error):
+        if isinstance(error, duckdb.OutOfMemoryException):
             return OutOfRoom(
                 f"DuckDB is out of memory, or of room beside {self.file} for what does not fit it "
                 f"({said.splitlines()[0]}); make room, raise [LOCAL] MEMORY_LIMIT, or lower "

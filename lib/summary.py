@@ -112,12 +112,11 @@ def left_out(rejects: int, records: int) -> tuple[str, str]:
 
 def audited(warehouse: Warehouse, settings: Settings) -> tuple[str, str]:
     """Ask every audit over all loads, and say which found something."""
-    audits, scope = (*STAGE_AUDITS, *STAR_AUDITS), Scope(warehouse, 0)
-    found = {name: len(scope.audit(name, settings)) for name in audits}
+    found = Scope(warehouse, 0).audit((*STAGE_AUDITS, *STAR_AUDITS), settings)
     failed = ", ".join(f"{name} found {rows:,}" for name, rows in found.items() if rows)
     if not failed:
-        return f"All {len(audits)} passed", "ok"
-    return f"{sum(map(bool, found.values()))} of {len(audits)} failed: {failed}", "look"
+        return f"All {len(found)} passed", "ok"
+    return f"{sum(map(bool, found.values()))} of {len(found)} failed: {failed}", "look"
 
 
 def about(warehouse: Warehouse, settings: Settings, out: str) -> DataFrame:

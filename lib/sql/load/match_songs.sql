@@ -15,16 +15,14 @@ with plays as (
     select
         {{ trimmed("song") }} as song_title,
         {{ trimmed("artist") }} as artist_name,
-        {{ exact_length("length") }} as exact_length,
-        {{ length_key("length") }} as length_key
+        length
     from staging_events
     where page = 'NextSong' and batch_id >= :first_batch
     union all
     select
         concerned_titles.title,
         concerned_titles.artist_name,
-        {{ exact_length("staging_events.length") }},
-        {{ length_key("staging_events.length") }}
+        staging_events.length
     from staging_events
     inner join concerned_titles
         on {{ trimmed("staging_events.song") }} = concerned_titles.title
@@ -36,11 +34,11 @@ candidates as (
     select distinct
         plays.song_title,
         plays.artist_name,
-        plays.length_key,
+        {{ length_key("plays.length") }} as length_key,
         song_catalogue.song_id,
         song_catalogue.artist_id,
         coalesce(
-            abs({{ exact_length("song_catalogue.duration") }} - plays.exact_length),
+            abs({{ exact_length("song_catalogue.duration") }} - {{ exact_length("plays.length") }}),
             1000000000000000
         ) as distance
     from plays

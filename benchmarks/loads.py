@@ -194,6 +194,7 @@ def increment(folder: Path, options: Namespace) -> Iterator[Result]:
 
         def more(own: str, data: Path = data, base: Path = base) -> Spent:
             shutil.copy(base / "star.duckdb", own)
+            os.sync()  # else our commit waits until the copy is on the disk
             return program([PRODUCT, "-P", OURS, data, own])
 
         ours, everything = partial(in_new_folder, place, more), our_load(place, data)

@@ -120,7 +120,7 @@ def machine() -> dict[str, object]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",  # not its build: all are ratios
         "python": platform.python_version(),
         "duckdb": version("duckdb"),
         "peers": _versions(),

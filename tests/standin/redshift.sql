@@ -17,6 +17,11 @@ create function pg_catalog.len(text) returns integer language sql immutable as $
     select length($1)
 $$;
 
+-- Other numbers than Redshift's, as different from each other.
+create function pg_catalog.fnv_hash(text) returns bigint language sql immutable as $$
+    select hashtextextended($1, 0)
+$$;
+
 create function pg_catalog.sha2(text, integer) returns text language sql immutable as $$
     select encode(
         case $2

@@ -3,33 +3,17 @@
 -- so that the first weeks look newer than they were. Plays without a user or title are left out.
 with recursive {{ weeks() }},
 
--- Numbers for texts, a column at a time: an engine that keeps each text once looks at it once.
-titles as (
-    select song_title, cast(row_number() over (order by song_title) as integer) as title
-    from songplays
-    where song_title is not null
-    group by song_title
-),
-
-artists as (
-    select artist_name, cast(row_number() over (order by artist_name) as integer) as artist
-    from songplays
-    where artist_name is not null
-    group by artist_name
-),
-
 {{ listeners() }},
 
 plays as (
     select
         listeners.listener,
-        titles.title,
-        artists.artist,
+        {{ engine.text_number("songplays.song_title") }} as title,
+        {{ engine.text_number("songplays.artist_name") }} as artist,
         {{ week_of("songplays.played_at") }} as week
     from songplays
-    inner join titles on songplays.song_title = titles.song_title
-    inner join artists on songplays.artist_name = artists.artist_name
     inner join listeners on songplays.user_key = listeners.user_key
+    where songplays.song_title is not null and songplays.artist_name is not null
 ),
 
 by_listener as (

@@ -37,6 +37,11 @@ start_time
 datediff(millisecond, {{ since }}, {{ until }})
 {%- endmacro %}
 
+{#- A number of 64 bits that tells a text from others (AWS, "FNV_HASH function"). -#}
+{% macro text_number(text) -%}
+fnv_hash({{ text }})
+{%- endmacro %}
+
 {#- Numbers as text, each followed by a bar, then texts; NULL as ''. -#}
 {% macro concatenation(numbers, texts) -%}
 (

@@ -89,22 +89,31 @@ class Resource:
     """One thing of ours in AWS: how to find, create, complete and delete it."""
 
     kind, cost, service = "", "free", "redshift"
+    key = ""  # the argument that names it in every operation
+    look, listed = "", ""  # the operation that describes it, and where its answer has it
+    absent: tuple = ()  # the codes of errors that mean it isn't there
 
     def __init__(self, account: Site):
         self.account, self.settings = account, account.settings
         self.name = account.identifier
 
+    @property
+    def named(self) -> dict:
+        """The argument that names it."""
+        return {self.key: self.name} if self.key else {}
+
     def ask(self, operation: str, absent: tuple = (), **arguments):
-        """Return the answer of this resource's service."""
-        return self.account.ask(self.service, operation, absent, **arguments)
+        """Return the answer of its service about it."""
+        return self.account.ask(self.service, operation, absent, **self.named, **arguments)
 
     def write(self, operation: str, passing: tuple = (), slow: str = "", **arguments):
-        """Change something in this resource's service."""
-        return self.account.write(self.service, operation, passing, slow, **arguments)
+        """Change something of it in its service."""
+        return self.account.write(self.service, operation, passing, slow, **self.named, **arguments)
 
     def find(self) -> dict | None:
         """Return what AWS knows of the resource, its tags in `Tags`; None when it isn't there."""
-        raise NotImplementedError
+        answer = self.ask(self.look, self.absent)
+        return {"Tags": []} | answer[self.listed][0] if answer else None
 
     def create(self) -> None:
         """Create it with its tags."""
@@ -180,7 +189,7 @@ class Resource:
 class Bucket(Resource):
     """The bucket for a load's manifests and uploads, where the data is."""
 
-    kind, cost, service = "bucket", "by size", "s3"
+    kind, cost, service, key = "bucket", "by size", "s3", "Bucket"
 
     def __init__(self, account: Site):
         super().__init__(account)
@@ -191,9 +200,9 @@ class Bucket(Resource):
     def find(self) -> dict | None:
         """Return its tags."""
         lacking = ("NoSuchBucket", "NoSuchTagSet")
-        if tags := self.ask("get_bucket_tagging", lacking, Bucket=self.name):
+        if tags := self.ask("get_bucket_tagging", lacking):
             return {"Tags": tags["TagSet"]}
-        there = self.ask("get_bucket_location", ("NoSuchBucket",), Bucket=self.name)
+        there = self.ask("get_bucket_location", ("NoSuchBucket",))
         return {"Tags": []} if there else None
 
     def create(self) -> None:
@@ -201,11 +210,11 @@ class Bucket(Resource):
         where = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
         about = where | {"Tags": self.account.tags}
         passing = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
-        self.write("create_bucket", passing, Bucket=self.name, CreateBucketConfiguration=about)
+        self.write("create_bucket", passing, CreateBucketConfiguration=about)
 
     def gaps(self, found: dict) -> Iterator:
         """Yield what keeps it private, and empties it."""
-        own = {"Bucket": self.name, "ExpectedBucketOwner": self.account.id}
+        own = {"ExpectedBucketOwner": self.account.id}
         block = self.ask(
             "get_public_access_block", ("NoSuchPublicAccessBlockConfiguration",), **own
         )
@@ -225,7 +234,7 @@ class Bucket(Resource):
 
     def delete(self, found: dict) -> None:
         """Empty it, a thousand objects at a time, and delete it."""
-        own = {"Bucket": self.name, "ExpectedBucketOwner": self.account.id}
+        own = {"ExpectedBucketOwner": self.account.id}
         while listed := self.ask("list_object_versions", ("NoSuchBucket",), **own):
             versions = [*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())]
             if not versions:
@@ -266,7 +275,7 @@ def tls_only(arn: str) -> dict:
 class Role(Resource):
     """The role that COPY reads the data with: exactly the configured places, nothing else."""
 
-    kind, service = "role", "iam"
+    kind, service, key, absent = "role", "iam", "RoleName", ("NoSuchEntity",)
 
     def __init__(self, account: Site):
         super().__init__(account)
@@ -274,7 +283,7 @@ class Role(Resource):
 
     def find(self) -> dict | None:
         """Return the role."""
-        answer = self.ask("get_role", ("NoSuchEntity",), RoleName=self.name)
+        answer = self.ask("get_role", self.absent)
         return {"Tags": []} | answer["Role"] if answer else None
 
     def create(self) -> None:
@@ -283,7 +292,6 @@ class Role(Resource):
             "create_role",
             ("EntityAlreadyExists",),
             Path=f"/{PROJECT}/",
-            RoleName=self.name,
             AssumeRolePolicyDocument=json.dumps(self.trust()),
             Description=f"What COPY of the Redshift cluster {self.account.identifier} may read",
             Tags=self.account.tags,
@@ -292,17 +300,12 @@ class Role(Resource):
     def gaps(self, found: dict) -> Iterator:
         """Yield a difference in who may assume it, and in what it may read."""
         if found["AssumeRolePolicyDocument"] != self.trust():
-            document = json.dumps(self.trust())
-            change = partial(self.write, "update_assume_role_policy", RoleName=self.name)
-            yield "old trust", partial(change, PolicyDocument=document)
-        named = {"RoleName": self.name, "PolicyName": "read"}
-        reads = self.ask("get_role_policy", ("NoSuchEntity",), **named)
+            document = {"PolicyDocument": json.dumps(self.trust())}
+            yield "old trust", partial(self.write, "update_assume_role_policy", **document)
+        reads = self.ask("get_role_policy", self.absent, PolicyName="read")
         if not reads or reads["PolicyDocument"] != self.reads():
-            document = json.dumps(self.reads())
-            yield (
-                "old reads",
-                partial(self.write, "put_role_policy", **named, PolicyDocument=document),
-            )
+            document = {"PolicyName": "read", "PolicyDocument": json.dumps(self.reads())}
+            yield "old reads", partial(self.write, "put_role_policy", **document)
 
     def trust(self) -> dict:
         """Return who may assume it: Redshift, for users of this cluster."""
@@ -348,11 +351,10 @@ class Role(Resource):
 
     def delete(self, found: dict) -> None:
         """Delete its policies and the role."""
-        named = self.ask("list_role_policies", ("NoSuchEntity",), RoleName=self.name)
-        for name in (named or {}).get("PolicyNames", ()):
-            about = {"RoleName": self.name, "PolicyName": name}
-            self.write("delete_role_policy", ("NoSuchEntity",), **about)
-        self.write("delete_role", ("NoSuchEntity",), RoleName=self.name)
+        listed = self.ask("list_role_policies", self.absent) or {"PolicyNames": ()}
+        for name in listed["PolicyNames"]:
+            self.write("delete_role_policy", self.absent, PolicyName=name)
+        self.write("delete_role", self.absent)
 
 
 class Firewall(Resource):
@@ -415,67 +417,51 @@ SOURCES = ("IpRanges", "Ipv6Ranges", "UserIdGroupPairs", "PrefixListIds")
 class Parameters(Resource):
     """The parameter group: TLS or nothing."""
 
-    kind = "parameters"
-
-    def find(self) -> dict | None:
-        """Return the group."""
-        name, absent = {"ParameterGroupName": self.name}, ("ClusterParameterGroupNotFound",)
-        answer = self.ask("describe_cluster_parameter_groups", absent, **name)
-        return {"Tags": []} | answer["ParameterGroups"][0] if answer else None
+    kind, key = "parameters", "ParameterGroupName"
+    look, listed = "describe_cluster_parameter_groups", "ParameterGroups"
+    absent = ("ClusterParameterGroupNotFound",)
 
     def create(self) -> None:
         """Create it for Redshift 2.0, or for 1.0 where that is not known."""
         make = partial(
             self.write,
             "create_cluster_parameter_group",
-            ParameterGroupName=self.name,
+            ("ClusterParameterGroupAlreadyExists",),
             Description=f"Settings of the Redshift cluster {self.account.identifier}",
             Tags=self.account.tags,
         )
-        there = "ClusterParameterGroupAlreadyExists"
         try:
-            make((there,), ParameterGroupFamily="redshift-2.0")
+            make(ParameterGroupFamily="redshift-2.0")
         except aws.AwsError as error:
             if aws.code(error.__cause__) != "InvalidParameterValue":
                 raise
             self.account.progress(f"redshift-1.0 is used, as 2.0 is not known here: {error}")
-            make((there,), ParameterGroupFamily="redshift-1.0")
+            make(ParameterGroupFamily="redshift-1.0")
 
     def gaps(self, found: dict) -> Iterator:
         """Yield the parameters that are not as they should be."""
-        wanted = {"require_ssl": "true"}
+        wanted = ["require_ssl"]
         if self.settings.cluster.audit_logs:
-            wanted["enable_user_activity_logging"] = "true"
-        name = {"ParameterGroupName": self.name}
-        known = self.ask("describe_cluster_parameters", **name)["Parameters"]
+            wanted.append("enable_user_activity_logging")
+        known = self.ask("describe_cluster_parameters")["Parameters"]
         now = {one["ParameterName"]: one.get("ParameterValue") for one in known}
-        if lacking := {key: value for key, value in wanted.items() if now.get(key) != value}:
-            changed = [
-                {"ParameterName": key, "ParameterValue": value} for key, value in lacking.items()
-            ]
-            change = partial(self.write, "modify_cluster_parameter_group", **name)
-            yield (
-                "no TLS" if "require_ssl" in lacking else "no logs",
-                partial(change, Parameters=changed),
-            )
+        if lacking := [name for name in wanted if now.get(name) != "true"]:
+            changed = [{"ParameterName": name, "ParameterValue": "true"} for name in lacking]
+            change = partial(self.write, "modify_cluster_parameter_group", Parameters=changed)
+            yield "no TLS" if "require_ssl" in lacking else "no logs", change
 
     def delete(self, found: dict) -> None:
         """Delete it, as soon as the cluster has let it go."""
-        about = {"ParameterGroupName": self.name, "slow": "InvalidClusterParameterGroupState"}
-        self.write("delete_cluster_parameter_group", ("ClusterParameterGroupNotFound",), **about)
+        slow = "InvalidClusterParameterGroupState"
+        self.write("delete_cluster_parameter_group", self.absent, slow)
 
 
 class Subnets(Resource):
     """The subnet group, where the account has no default network."""
 
-    kind = "subnet group"
+    kind, key = "subnet group", "ClusterSubnetGroupName"
+    look, listed = "describe_cluster_subnet_groups", "ClusterSubnetGroups"
     absent = ("ClusterSubnetGroupNotFoundFault",)
-
-    def find(self) -> dict | None:
-        """Return the group."""
-        name = {"ClusterSubnetGroupName": self.name}
-        answer = self.ask("describe_cluster_subnet_groups", self.absent, **name)
-        return {"Tags": []} | answer["ClusterSubnetGroups"][0] if answer else None
 
     def create(self) -> None:
         """Create it of all the VPC's subnets."""
@@ -489,7 +475,6 @@ class Subnets(Resource):
         self.write(
             "create_cluster_subnet_group",
             ("ClusterSubnetGroupAlreadyExists",),
-            ClusterSubnetGroupName=self.name,
             Description=f"Network of the Redshift cluster {self.account.identifier}",
             SubnetIds=[subnet["SubnetId"] for subnet in subnets],
             Tags=self.account.tags,
@@ -497,20 +482,15 @@ class Subnets(Resource):
 
     def delete(self, found: dict) -> None:
         """Delete it, as soon as the cluster has let it go."""
-        about = {"ClusterSubnetGroupName": self.name, "slow": "InvalidClusterSubnetGroupState"}
-        self.write("delete_cluster_subnet_group", self.absent, **about)
+        slow = "InvalidClusterSubnetGroupState"
+        self.write("delete_cluster_subnet_group", self.absent, slow)
 
 
 class Warehouse(Resource):
     """The cluster: encrypted, its admin's password kept by Secrets Manager, known to nobody."""
 
-    kind = "cluster"
-
-    def find(self) -> dict | None:
-        """Return the cluster."""
-        named = {"ClusterIdentifier": self.name}
-        answer = self.ask("describe_clusters", ("ClusterNotFound",), **named)
-        return {"Tags": []} | answer["Clusters"][0] if answer else None
+    kind, key = "cluster", "ClusterIdentifier"
+    look, listed, absent = "describe_clusters", "Clusters", ("ClusterNotFound",)
 
     def create(self) -> None:
         """Create it, with all that its safety needs in the one call."""
@@ -522,7 +502,6 @@ class Warehouse(Resource):
             "create_cluster",
             ("ClusterAlreadyExists",),
             slow="IAM role",  # a new role is known everywhere only after some seconds
-            ClusterIdentifier=self.name,
             NodeType=cluster.node_type,
             **nodes,
             DBName=db.name,
@@ -564,11 +543,8 @@ class Warehouse(Resource):
             if not found:
                 self.create()
             elif state == "paused":
-                self._named("resume_cluster", ("InvalidClusterState",))
+                self.write("resume_cluster", ("InvalidClusterState",))
             clock.wait(f"{self.name} is {state if found else 'asked for'}")
-
-    def _named(self, operation: str, passing: tuple = (), **arguments):
-        return self.write(operation, passing, ClusterIdentifier=self.name, **arguments)
 
     def gaps(self, found: dict) -> Iterator:
         """Yield what the settings ask of a cluster that is there already."""
@@ -576,17 +552,15 @@ class Warehouse(Resource):
             yield found["ClusterStatus"], lambda: None  # waited for by `ensure`
         role = copy_role(self.account, needed=False)
         if role and role not in [one["IamRoleArn"] for one in found.get("IamRoles", ())]:
-            attach = partial(self._named, "modify_cluster_iam_roles")
-            yield "no role", partial(attach, AddIamRoles=[role])
+            yield "no role", partial(self.write, "modify_cluster_iam_roles", AddIamRoles=[role])
         public = self.settings.cluster.access == "my-ip"
         if found["PubliclyAccessible"] != public:
-            change = partial(self._named, "modify_cluster", PubliclyAccessible=public)
+            change = partial(self.write, "modify_cluster", PubliclyAccessible=public)
             yield "private" if public else "public", change
-        if self.settings.cluster.audit_logs:
-            named = {"ClusterIdentifier": self.name}
-            if not self.ask("describe_logging_status", **named).get("LoggingEnabled"):
-                about = {"LogDestinationType": "cloudwatch", "LogExports": LOGS}
-                yield "no logs", partial(self._named, "enable_logging", **about)
+        logs = self.settings.cluster.audit_logs
+        if logs and not self.ask("describe_logging_status").get("LoggingEnabled"):
+            about = {"LogDestinationType": "cloudwatch", "LogExports": LOGS}
+            yield "no logs", partial(self.write, "enable_logging", **about)
 
     def delete(self, found: dict) -> None:
         """Delete it with its automatic snapshots, and wait until it is gone."""
@@ -600,7 +574,7 @@ class Warehouse(Resource):
             state = found["ClusterStatus"]
             if state not in ("deleting", "final-snapshot"):
                 busy = ("ClusterNotFound", "InvalidClusterState")  # tried again at the next look
-                self._named("delete_cluster", busy, **how)
+                self.write("delete_cluster", busy, **how)
             clock.wait(f"{self.name} is {state}")
             found = self.find()
 

@@ -91,6 +91,7 @@ class Resource:
     kind, cost, service = "", "free", "redshift"
     key = ""  # the argument that names it in every operation
     look, listed = "", ""  # the operation that describes it, and where its answer has it
+    drop, slow = "", ""  # the operation that deletes it, and the error while it is in use
     absent: tuple = ()  # the codes of errors that mean it isn't there
 
     def __init__(self, account: Site):
@@ -124,8 +125,8 @@ class Resource:
         yield from ()
 
     def delete(self, found: dict) -> None:
-        """Delete it and all that is in it."""
-        raise NotImplementedError
+        """Delete it and all that is in it, as soon as the cluster has let it go."""
+        self.write(self.drop, self.absent, self.slow)
 
     def owned(self) -> dict | None:
         """Return what AWS knows of it; raise ClusterError when it is somebody else's."""
@@ -368,7 +369,7 @@ class Firewall(Resource):
         groups = self.ask("describe_security_groups", Filters=by_name)["SecurityGroups"]
         groups = [{"Tags": []} | group for group in groups]
         ours = [group for group in groups if self.account.is_ours(group["Tags"])]
-        others = groups and [g for g in groups if g["VpcId"] == self.account.vpc["VpcId"]]
+        others = [group for group in groups if group["VpcId"] == self.account.vpc["VpcId"]]
         return next(iter(ours or others), None)
 
     def create(self) -> None:
@@ -419,6 +420,7 @@ class Parameters(Resource):
 
     kind, key = "parameters", "ParameterGroupName"
     look, listed = "describe_cluster_parameter_groups", "ParameterGroups"
+    drop, slow = "delete_cluster_parameter_group", "InvalidClusterParameterGroupState"
     absent = ("ClusterParameterGroupNotFound",)
 
     def create(self) -> None:
@@ -450,17 +452,13 @@ class Parameters(Resource):
             change = partial(self.write, "modify_cluster_parameter_group", Parameters=changed)
             yield "no TLS" if "require_ssl" in lacking else "no logs", change
 
-    def delete(self, found: dict) -> None:
-        """Delete it, as soon as the cluster has let it go."""
-        slow = "InvalidClusterParameterGroupState"
-        self.write("delete_cluster_parameter_group", self.absent, slow)
-
 
 class Subnets(Resource):
     """The subnet group, where the account has no default network."""
 
     kind, key = "subnet group", "ClusterSubnetGroupName"
     look, listed = "describe_cluster_subnet_groups", "ClusterSubnetGroups"
+    drop, slow = "delete_cluster_subnet_group", "InvalidClusterSubnetGroupState"
     absent = ("ClusterSubnetGroupNotFoundFault",)
 
     def create(self) -> None:
@@ -479,11 +477,6 @@ class Subnets(Resource):
             SubnetIds=[subnet["SubnetId"] for subnet in subnets],
             Tags=self.account.tags,
         )
-
-    def delete(self, found: dict) -> None:
-        """Delete it, as soon as the cluster has let it go."""
-        slow = "InvalidClusterSubnetGroupState"
-        self.write("delete_cluster_subnet_group", self.absent, slow)
 
 
 class Warehouse(Resource):
@@ -531,7 +524,7 @@ class Warehouse(Resource):
         clock = Clock(self.account.progress)
         while True:
             found = self.owned()
-            state = found["ClusterStatus"] if found else "missing"
+            state = found["ClusterStatus"] if found else "asked for"
             if state in READY and found.get("Endpoint", {}).get("Address"):
                 return found
             if state in BROKEN or state.startswith("incompatible-"):
@@ -544,7 +537,7 @@ class Warehouse(Resource):
                 self.create()
             elif state == "paused":
                 self.write("resume_cluster", ("InvalidClusterState",))
-            clock.wait(f"{self.name} is {state if found else 'asked for'}")
+            clock.wait(f"{self.name} is {state}")
 
     def gaps(self, found: dict) -> Iterator:
         """Yield what the settings ask of a cluster that is there already."""

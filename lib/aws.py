@@ -110,7 +110,7 @@ def sentence(error: Exception, doing: str) -> str:
         )
     if code(error) in DENIED:
         return f"AWS has denied to {doing}: {denial(str(error))}"
-    if isinstance(error, (botocore.EndpointConnectionError, botocore.ConnectionError)):
+    if isinstance(error, botocore.ConnectionError):
         return f"AWS can't be reached to {doing}: {error}; check the network and the region's name."
     return f"AWS refused to {doing}: {error}"
 
@@ -148,7 +148,7 @@ class Account:
     """
 
     def __init__(self, settings: Settings, progress: Callable[[str], object] = print):
-        self.settings, self.progress, self._clients = settings, progress, {}
+        self.settings, self.progress = settings, progress
         identity = self.ask("sts", "get_caller_identity")
         self.id, self.partition = identity["Account"], identity["Arn"].split(":")[1]
         self.region, self.identifier = settings.aws.region, settings.cluster.identifier
@@ -195,13 +195,10 @@ class Account:
             )
 
     def _client(self, service: str):
-        if service not in self._clients:
-            regions = {"s3": self.settings.data.region, "pricing": "us-east-1"}
-            brief = {"retries": {"max_attempts": 1}, "connect_timeout": 3, "read_timeout": 5}
-            about = brief if service == "pricing" else {}
-            region = regions.get(service, "")
-            self._clients[service] = client(self.settings, service, region, **about)
-        return self._clients[service]
+        regions = {"s3": self.settings.data.region, "pricing": "us-east-1"}
+        brief = {"retries": {"max_attempts": 1}, "connect_timeout": 3, "read_timeout": 5}
+        about = brief if service == "pricing" else {}
+        return client(self.settings, service, regions.get(service, ""), **about)
 
 
 class Clock:

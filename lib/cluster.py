@@ -33,7 +33,6 @@ from lib.resources import (
     copy_role,
 )
 
-__all__ = ["ClusterError", "creation", "removal", "running", "status"]
 HOW = "set confirm = True above and run this notebook again, or run, with your options:"
 PRICES = json.loads(Path(__file__).with_name("prices.json").read_text())
 
@@ -81,7 +80,7 @@ def creation(settings: Settings, progress: Callable[[str], object] = print) -> P
         steps,
         _header(account, price, found),
         f"Nothing was created. To create it for {price}:\n{HOW}\n{RUN} --yes",
-        lambda: _listening(settings, account, price),
+        lambda: _listening(account, price),
         " Run again, it goes on where it stopped. What exists by now may cost; look at it with "
         f"{RUN} --status, or remove it with {REMOVE}",
     )
@@ -89,10 +88,9 @@ def creation(settings: Settings, progress: Callable[[str], object] = print) -> P
 
 def _parts(account: Site, cluster: Warehouse) -> list[Resource]:
     """Return what is to be made, in the order in which it is needed."""
-    parts = [Bucket(account), Role(account), Firewall(account), Parameters(account)]
-    parts += [] if account.vpc["IsDefault"] else [Subnets(account)]
-    given = account.settings.iam_role.arn
-    return [part for part in parts if not (given and part.kind == "role")] + [cluster]
+    role = [] if account.settings.iam_role.arn else [Role(account)]
+    subnets = [] if account.vpc["IsDefault"] else [Subnets(account)]
+    return [Bucket(account), *role, Firewall(account), Parameters(account), *subnets, cluster]
 
 
 def _elsewhere(settings: Settings) -> tuple[Step, ...]:
@@ -128,8 +126,8 @@ def _expiry(found: dict) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC" if text else "never"
 
 
-def _listening(settings: Settings, account: Site, price: Price) -> str:
-    host, port = endpoint(settings, account)
+def _listening(account: Site, price: Price) -> str:
+    host, port = endpoint(account.settings, account)
     return (
         f"The cluster answers at {host}:{port}.\nIt costs {price}, until it is removed:\n{REMOVE}"
     )
@@ -157,7 +155,7 @@ def _refuse_if_dear(account: Site, price: Price) -> None:
         )
 
 
-def price_of(account: Site, found: dict | None = None) -> Price:
+def price_of(account: Site, found: dict | None) -> Price:
     """Return the price of the cluster that was found, else of the one that the settings ask for."""
     wanted = account.settings.cluster
     kind, nodes = wanted.node_type, wanted.num_nodes
@@ -233,14 +231,13 @@ def _cost(account: Site, found: dict) -> str:
 
 
 def _verify_absent(account: Site) -> str:
-    left = [name for name in tagged(account) if not name.startswith("snapshot")]
-    if left:
+    found = tagged(account)
+    if left := [name for name in found if not name.startswith("snapshot")]:
         raise ClusterError(
             f"These still carry the tag cluster={account.identifier}: {', '.join(left)}. Run this "
             "again; if the settings were others when they were made, with those."
         )
-    kept = ", ".join(tagged(account))
-    still = f", except for the {kept}" if kept else ""
+    still = f", except for the {', '.join(found)}" if found else ""
     return f"Nothing with the tag cluster={account.identifier} is left{still}."
 
 
@@ -258,9 +255,8 @@ def tagged(account: Site) -> list[str]:
         answer = account.ask("iam", "list_role_tags", ("NoSuchEntity",), RoleName=name)
         tags[f"role {name}"] = (answer or {"Tags": []})["Tags"]
     prefix = f"{account.identifier}-{account.id}-"
-    for name in [
-        one["Name"] for one in account.ask("s3", "list_buckets", Prefix=prefix)["Buckets"]
-    ]:
+    buckets = account.ask("s3", "list_buckets", Prefix=prefix)["Buckets"]
+    for name in [bucket["Name"] for bucket in buckets]:
         lacking = ("NoSuchBucket", "NoSuchTagSet")
         answer = account.ask("s3", "get_bucket_tagging", lacking, Bucket=name)
         tags[f"bucket {name}"] = (answer or {"TagSet": []})["TagSet"]
@@ -277,8 +273,7 @@ def status(settings: Settings) -> str:
     found = Warehouse(account).find()
     if found and account.is_ours(found["Tags"]):
         lines += _lived(account, found)
-    others = [name for name in tagged(account) if not name.startswith("cluster ")]
-    lines += [("and", other) for other in others]
+    lines += [("and", name) for name in tagged(account) if not name.startswith("cluster ")]
     if len(lines) == 2:
         lines.append(("", f"nothing with the tag cluster={account.identifier} exists or costs"))
     return labelled(*lines)
@@ -339,9 +334,8 @@ def role_arn(settings: Settings) -> str:
 def bucket(settings: Settings) -> str:
     """Return the name of the bucket for a load's manifests and uploads."""
     own = Bucket(Site(settings))
-    if settings.db.host and own.find():  # made by hand, as the cluster was
-        return own.name
-    own.needed()
+    if not (settings.db.host and own.find()):  # or made by hand, as the cluster was
+        own.needed()
     return own.name
 
 

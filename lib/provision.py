@@ -6,12 +6,15 @@ and anything on `redshift`, is done only when confirmed.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from lib import ROOT, source, warehouse
 from lib.config import Settings
 from lib.plan import Plan, ProvisionError, Step
+
+SAMPLE = ROOT / "data" / "sample"
 
 
 def creation(settings: Settings) -> Plan:
@@ -64,11 +67,8 @@ def status(settings: Settings) -> str:
 
 def _loaded(settings: Settings) -> list[str]:
     try:
-        opened = warehouse.connect(settings, read_only=True)
-        try:
+        with closing(warehouse.connect(settings, read_only=True)) as opened:
             return [f"  {line}" for line in opened.summary()]
-        finally:
-            opened.close()
     except warehouse.WarehouseError as error:
         return [f"  {error}"]
 
@@ -96,20 +96,15 @@ def _create_data(settings: Settings) -> tuple[Step, ...]:
         for place in (settings.log_data, settings.song_data):
             source.listing(place, settings)  # a wrong folder is said now, before anything is made
         return _own_data(settings)
-    folder = _sample_folder()
-    name = warehouse.shown(folder)
-    if (folder / "sample.json").exists():
+    name = warehouse.shown(SAMPLE)
+    if (SAMPLE / "sample.json").exists():
         return (Step("sample data", name, "exists", "keep"),)
-    return (Step("sample data", name, "missing", "create", lambda: _sample().make(folder)),)
+    return (Step("sample data", name, "missing", "create", lambda: _sample().make(SAMPLE)),)
 
 
 def _own_data(settings: Settings) -> tuple[Step, ...]:
     named = {"event logs": settings.log_data, "song metadata": settings.song_data}
     return tuple(Step(resource, place, "yours", "keep") for resource, place in named.items())
-
-
-def _sample_folder() -> Path:
-    return ROOT / "data" / "sample"
 
 
 def _sample():
@@ -123,9 +118,8 @@ def _remove_database(settings: Settings) -> Step:
     name = warehouse.shown(file)
     if not file.exists():
         return Step("database", name, "missing", "none")
-    with_tables = warehouse.connect(settings, read_only=True)
-    foreign = with_tables.foreign_tables()
-    with_tables.close()
+    with closing(warehouse.connect(settings, read_only=True)) as opened:
+        foreign = opened.foreign_tables()
     if foreign:
         raise ProvisionError(
             f"{file} holds tables that this project did not make ({', '.join(foreign)}); "
@@ -142,8 +136,7 @@ def _delete(file: Path) -> None:
 def _remove_data(settings: Settings) -> tuple[Step, ...]:
     if not settings.uses_sample:
         return _own_data(settings)
-    folder = _sample_folder()
-    name = warehouse.shown(folder)
-    if not folder.exists():
+    name = warehouse.shown(SAMPLE)
+    if not SAMPLE.exists():
         return (Step("sample data", name, "missing", "none"),)
-    return (Step("sample data", name, "exists", "delete", lambda: _sample().remove(folder)),)
+    return (Step("sample data", name, "exists", "delete", lambda: _sample().remove(SAMPLE)),)

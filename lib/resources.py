@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
@@ -120,8 +120,8 @@ class Resource:
         """Create it with its tags."""
         raise NotImplementedError
 
-    def gaps(self, found: dict) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Yield each thing that differs from what it should be, and what changes it."""
+    def gaps(self, found: dict) -> Iterator[tuple[str, str, dict]]:
+        """Yield each thing that differs from what it should be, and what to `write` about it."""
         yield from ()
 
     def delete(self, found: dict) -> None:
@@ -157,8 +157,8 @@ class Resource:
             self.create()
         while not (found := self.owned()):
             clock.wait(f"waiting for the {self.kind} to be seen")
-        for _, change in self.gaps(found):
-            change()
+        for _, operation, arguments in self.gaps(found):
+            self.write(operation, **arguments)
 
     def remove(self) -> None:
         """Delete it, when it is there and ours."""
@@ -172,7 +172,7 @@ class Resource:
         found = self.owned()
         if not found:
             return step("missing", "create", self.ensure)
-        if gaps := [why for why, _ in self.gaps(found)]:
+        if gaps := [why for why, *_ in self.gaps(found)]:
             state = gaps[0] if len(gaps) == 1 else f"{len(gaps)} gaps"
             return step(state, "update", self.ensure)
         return step("ours", "keep")
@@ -220,18 +220,17 @@ class Bucket(Resource):
             "get_public_access_block", ("NoSuchPublicAccessBlockConfiguration",), **own
         )
         blocked = {"PublicAccessBlockConfiguration": dict.fromkeys(PRIVATE, True)}
-        if not block or block["PublicAccessBlockConfiguration"] != dict.fromkeys(PRIVATE, True):
-            yield "unblocked", partial(self.write, "put_public_access_block", **own, **blocked)
+        if not block or block | blocked != block:
+            yield "unblocked", "put_public_access_block", own | blocked
         policy = self.ask("get_bucket_policy", ("NoSuchBucketPolicy",), **own)
         wanted = tls_only(self.arn)
         if not policy or json.loads(policy["Policy"]) != wanted:
-            changed = partial(self.write, "put_bucket_policy", **own, Policy=json.dumps(wanted))
-            yield "no TLS", changed
+            yield "no TLS", "put_bucket_policy", own | {"Policy": json.dumps(wanted)}
         lacking = ("NoSuchLifecycleConfiguration",)
         rules = self.ask("get_bucket_lifecycle_configuration", lacking, **own)
         if "scratch" not in [rule.get("ID") for rule in (rules or {}).get("Rules", [])]:
-            put = partial(self.write, "put_bucket_lifecycle_configuration", **own)
-            yield "no expiry", partial(put, LifecycleConfiguration={"Rules": [ONE_DAY]})
+            expiring = {"LifecycleConfiguration": {"Rules": [ONE_DAY]}}
+            yield "no expiry", "put_bucket_lifecycle_configuration", own | expiring
 
     def delete(self, found: dict) -> None:
         """Empty it, a thousand objects at a time, and delete it."""
@@ -302,11 +301,11 @@ class Role(Resource):
         """Yield a difference in who may assume it, and in what it may read."""
         if found["AssumeRolePolicyDocument"] != self.trust():
             document = {"PolicyDocument": json.dumps(self.trust())}
-            yield "old trust", partial(self.write, "update_assume_role_policy", **document)
+            yield "old trust", "update_assume_role_policy", document
         reads = self.ask("get_role_policy", self.absent, PolicyName="read")
         if not reads or reads["PolicyDocument"] != self.reads():
             document = {"PolicyName": "read", "PolicyDocument": json.dumps(self.reads())}
-            yield "old reads", partial(self.write, "put_role_policy", **document)
+            yield "old reads", "put_role_policy", document
 
     def trust(self) -> dict:
         """Return who may assume it: Redshift, for users of this cluster."""
@@ -396,15 +395,13 @@ class Firewall(Resource):
             if any(left.get(of) for of in SOURCES):
                 others.append({key: value for key, value in left.items() if value != []})
         if others:
-            revoke = partial(self.write, "revoke_security_group_ingress", **group)
-            gone = ("InvalidPermission.NotFound",)
-            yield "old rule", partial(revoke, passing=gone, IpPermissions=others)
+            revoked = {"passing": ("InvalidPermission.NotFound",), "IpPermissions": others}
+            yield "old rule", "revoke_security_group_ingress", group | revoked
         if not wanted:
             about = {"CidrIp": cidr, "Description": f"{PROJECT}, {datetime.now(UTC):%Y-%m-%d}"}
             ports = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [about]}
-            allow = partial(self.write, "authorize_security_group_ingress", **group)
-            there = ("InvalidPermission.Duplicate",)
-            yield "no rule", partial(allow, passing=there, IpPermissions=[ports])
+            allowed = {"passing": ("InvalidPermission.Duplicate",), "IpPermissions": [ports]}
+            yield "no rule", "authorize_security_group_ingress", group | allowed
 
     def delete(self, found: dict) -> None:
         """Delete it, as soon as the cluster's network has let it go."""
@@ -449,8 +446,8 @@ class Parameters(Resource):
         now = {one["ParameterName"]: one.get("ParameterValue") for one in known}
         if lacking := [name for name in wanted if now.get(name) != "true"]:
             changed = [{"ParameterName": name, "ParameterValue": "true"} for name in lacking]
-            change = partial(self.write, "modify_cluster_parameter_group", Parameters=changed)
-            yield "no TLS" if "require_ssl" in lacking else "no logs", change
+            why = "no TLS" if "require_ssl" in lacking else "no logs"
+            yield why, "modify_cluster_parameter_group", {"Parameters": changed}
 
 
 class Subnets(Resource):
@@ -516,8 +513,8 @@ class Warehouse(Resource):
     def ensure(self) -> None:
         """Bring it to where it can be connected to, from whatever state it is in."""
         found = self._ready()
-        for _, change in self.gaps(found):
-            change()
+        for _, operation, arguments in self.gaps(found):
+            self.write(operation, **arguments)
             self._ready()
 
     def _ready(self) -> dict:
@@ -542,18 +539,18 @@ class Warehouse(Resource):
     def gaps(self, found: dict) -> Iterator:
         """Yield what the settings ask of a cluster that is there already."""
         if found["ClusterStatus"] not in READY:
-            yield found["ClusterStatus"], lambda: None  # waited for by `ensure`
+            yield found["ClusterStatus"], "", {}  # `ensure` waits for it before it asks
         role = copy_role(self.account, needed=False)
         if role and role not in [one["IamRoleArn"] for one in found.get("IamRoles", ())]:
-            yield "no role", partial(self.write, "modify_cluster_iam_roles", AddIamRoles=[role])
+            yield "no role", "modify_cluster_iam_roles", {"AddIamRoles": [role]}
         public = self.settings.cluster.access == "my-ip"
         if found["PubliclyAccessible"] != public:
-            change = partial(self.write, "modify_cluster", PubliclyAccessible=public)
-            yield "private" if public else "public", change
+            why = "private" if public else "public"
+            yield why, "modify_cluster", {"PubliclyAccessible": public}
         logs = self.settings.cluster.audit_logs
         if logs and not self.ask("describe_logging_status").get("LoggingEnabled"):
             about = {"LogDestinationType": "cloudwatch", "LogExports": LOGS}
-            yield "no logs", partial(self.write, "enable_logging", **about)
+            yield "no logs", "enable_logging", about
 
     def delete(self, found: dict) -> None:
         """Delete it with its automatic snapshots, and wait until it is gone."""

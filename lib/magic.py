@@ -14,7 +14,7 @@ from lib import UserError, warehouse
 from lib.config import Settings, load
 from lib.warehouse import Warehouse
 
-LIMIT = 20  # rows
+LIMIT = 20  # rows of a DataFrame that are displayed; all of them are in the result
 WIDEST = 200  # characters of one cell
 LOOK = {"na_rep": "", "float_format": lambda number: f"{number:,.4f}".rstrip("0").rstrip(".")}
 
@@ -69,11 +69,8 @@ class Bar:
         )
 
 
-def activate(warehouse: Warehouse, limit: int = LIMIT) -> None:
-    """Let `%%sql` cells of the running notebook work on `warehouse`.
-
-    `limit`: the rows of a DataFrame that are displayed; all of them are in the result.
-    """
+def activate(warehouse: Warehouse) -> None:
+    """Let `%%sql` cells of the running notebook work on `warehouse`."""
     shell = get_ipython()
     magic = SqlMagic(shell)
     magic.autopandas, magic.displaycon, magic.feedback = True, False, False
@@ -83,10 +80,8 @@ def activate(warehouse: Warehouse, limit: int = LIMIT) -> None:
     Connection.current = connection = _connection(warehouse)
     warehouse.closing.callback(_disconnect, connection)
     formatters = shell.display_formatter.formatters
-    formatters["text/html"].for_type(pd.DataFrame, lambda frame: as_html(frame, limit))
-    formatters["text/plain"].for_type(
-        pd.DataFrame, lambda frame, p, _: p.text(as_text(frame, limit))
-    )
+    formatters["text/html"].for_type(pd.DataFrame, as_html)
+    formatters["text/plain"].for_type(pd.DataFrame, lambda frame, p, _: p.text(as_text(frame)))
 
 
 def _connection(warehouse: Warehouse):
@@ -133,21 +128,21 @@ def _as_frame(result):
     return None if columns is None else pd.DataFrame(list(result), columns=list(columns))
 
 
-def as_html(frame, limit: int = LIMIT) -> str:
-    """Return the first `limit` rows of a DataFrame as an HTML table, and how many there are."""
+def as_html(frame) -> str:
+    """Return a DataFrame's first rows as an HTML table, and how many there are."""
     with pd.option_context("display.max_colwidth", WIDEST):
-        table = frame.head(limit).to_html(index=_index_speaks(frame), border=0, **LOOK)
-    return f"{table}\n<p>{_cap(frame, limit)}</p>" if len(frame) > limit else table
+        table = frame.head(LIMIT).to_html(index=_index_speaks(frame), border=0, **LOOK)
+    return f"{table}\n<p>{_cap(frame)}</p>" if len(frame) > LIMIT else table
 
 
-def as_text(frame, limit: int = LIMIT) -> str:
-    """Return the first `limit` rows of a DataFrame as text, and how many there are."""
-    table = frame.head(limit).to_string(index=_index_speaks(frame), **LOOK)
-    return f"{table}\n{_cap(frame, limit)}" if len(frame) > limit else table
+def as_text(frame) -> str:
+    """Return a DataFrame's first rows as text, and how many there are."""
+    table = frame.head(LIMIT).to_string(index=_index_speaks(frame), **LOOK)
+    return f"{table}\n{_cap(frame)}" if len(frame) > LIMIT else table
 
 
-def _cap(frame, limit: int) -> str:
-    return f"showing {limit:,} of {len(frame):,}"
+def _cap(frame) -> str:
+    return f"showing {LIMIT:,} of {len(frame):,}"
 
 
 def _index_speaks(frame) -> bool:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from pandas import DataFrame
 
 PARTS = {"platform": "parse_os", "browser": "parse_user_agent"}
 UNKNOWN = "unknown"

@@ -7,15 +7,13 @@ import platform
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from lib import charts
 from lib.config import Settings, named
 from lib.load import STAGE_AUDITS, STAR_AUDITS, Scope
 from lib.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 SHARE = "paid_share"
 HEADLINE = {
@@ -28,14 +26,12 @@ PACKAGES = ("sparkify-dwh", "duckdb", "redshift-connector", "pandas", "matplotli
 PUBLIC = "s3://udacity-dend/"
 
 
-def headline(warehouse: Warehouse) -> DataFrame:
+def headline(warehouse: Warehouse) -> pd.DataFrame:
     """Return the last week's figures and how they changed, one row a figure, none without a week.
 
     Columns: figure, period, value, change, before (what the change is measured from); the last two
     are '' when there is no complete week before. What counts as a week: sql/analysis/headline.sql.
     """
-    import pandas as pd
-
     weeks = warehouse.analysis("headline").to_dict("records")
     rows = [
         (title, days(weeks[0]), written(name, weeks[0]), *changed(name, *weeks))
@@ -48,7 +44,7 @@ def headline(warehouse: Warehouse) -> DataFrame:
 def written(name: str, week: dict) -> str:
     """Write one figure of a week; a dash when there is none."""
     value = week[name]
-    return "–" if value is None or value != value else charts.amount(value, name == SHARE)
+    return "–" if pd.isna(value) else charts.amount(value, name == SHARE)
 
 
 def changed(name: str, week: dict, before: dict | None = None) -> tuple[str, str]:
@@ -79,13 +75,11 @@ def days(week: dict) -> str:
     return f"{first.day} {first:%b}{f' {first.year}' if first.year < last.year else ''} – {end}"
 
 
-def quality(warehouse: Warehouse, settings: Settings) -> DataFrame:
+def quality(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:
     """Return how good the data is, one row a question: columns check, finding, state.
 
     The audits are asked now, over everything that was ever loaded. `state`: ok, look, or ''.
     """
-    import pandas as pd
-
     plays, matched = warehouse.coverage()
     loads = warehouse.rows("status/loads")
     files = " and ".join(f"{count:,} of {kind}" for kind, count, *_ in loads)
@@ -119,14 +113,12 @@ def audited(warehouse: Warehouse, settings: Settings) -> tuple[str, str]:
     return f"{sum(map(bool, found.values()))} of {len(found)} failed: {failed}", "look"
 
 
-def about(warehouse: Warehouse, settings: Settings, out: str) -> DataFrame:
+def about(warehouse: Warehouse, settings: Settings, out: str) -> pd.DataFrame:
     """Return what was run on what and when, one row a fact: columns fact, value.
 
     `out`: the run's folder, of which only the name is told; of a local folder of data as well, so
     that no one's home is.
     """
-    import pandas as pd
-
     target, engine, *_ = str(warehouse).split(" · ")
     versions = [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in PACKAGES)]
     facts = {

@@ -51,19 +51,17 @@ class Kernel(AsyncKernelManager):
     """
 
     def __init__(self, **kwargs):
-        kwargs.setdefault("transport", "tcp" if os.name == "nt" else "ipc")
-        # One of its own would be ended with the kernel, and waits for ever for a socket that was
-        # being made when Ctrl-C came.
-        super().__init__(context=Context.instance(), **kwargs)
+        transport = "tcp" if os.name == "nt" else "ipc"
+        # A context of its own would be ended with the kernel, and waits for ever for a socket that
+        # was being made when Ctrl-C came.
+        shared = Context.instance()
+        super().__init__(transport=transport, context=shared, client_factory=Client, **kwargs)
         self.clients = []
 
     def client(self, **kwargs) -> Client:
         """Return a new client, which is closed with the kernel."""
         self.clients.append(super().client(context=self.context, **kwargs))
         return self.clients[-1]
-
-    def _client_factory_default(self) -> type:
-        return Client
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         """Interrupt what runs, wait until that has unwound (at most `shutdown_wait_time` seconds),

@@ -78,16 +78,14 @@ def write(notebook: Path, to: Path, title: str) -> Path:
     notebook, to = Path(notebook), Path(to)
     nb = nbformat.read(notebook, as_version=4)
     check(nb, notebook.name)
+    prose = Prose()
+    markdown = mistune.create_markdown(renderer=prose, plugins=["table"])
     exporter = HTMLExporter(
         config=CONFIG,
         template_name="report",
         extra_template_basedirs=[str(page.TEMPLATES)],
+        filters={"prose": markdown, "rows": rows, "tables": tables, "is_drawn": is_drawn},
     )
-    prose = Prose()
-    exporter.register_filter("prose", mistune.create_markdown(renderer=prose, plugins=["table"]))
-    exporter.register_filter("rows", rows)
-    exporter.register_filter("tables", tables)
-    exporter.register_filter("is_drawn", is_drawn)
     resources = {"metadata": {"name": title}} | page.parts()
     html, _ = exporter.from_notebook_node(nb, resources=resources)
     return page.write(html.replace("<h2", f"{prose.nav()}<h2", 1), to)

@@ -248,7 +248,8 @@ class Progress:
     """Shows the running notebook's step: in place on a terminal, else a line a step."""
 
     def __init__(self, name: str):
-        self.name, self.heading, self._in_place = name, "", sys.stdout.isatty()
+        self.name, self.heading = name, ""
+        self._clear, self._end = ("\r\033[K", "") if sys.stdout.isatty() else ("", "\n")
 
     def step(self, cell, **_) -> None:
         """Note the heading of a cell that is about to run (a hook of nbclient)."""
@@ -256,13 +257,11 @@ class Progress:
         if cell.cell_type == "markdown" and headings:
             self.heading = headings[0].lstrip("# ")
             line = f"{self.name:<14}{self.heading}"[:78] + " …"
-            end = "" if self._in_place else "\n"
-            print(f"\r\033[K{line}" if self._in_place else line, end=end, flush=True)
+            print(f"{self._clear}{line}", end=self._end, flush=True)
 
     def done(self, status: str, seconds: float) -> None:
         """Show how the notebook ended."""
-        clear = "\r\033[K" if self._in_place else ""
-        print(f"{clear}{self.name:<14}{status} in {seconds:.1f} s", flush=True)
+        print(f"{self._clear}{self.name:<14}{status} in {seconds:.1f} s", flush=True)
 
 
 def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress, kernel) -> None:
@@ -272,11 +271,10 @@ def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress, 
 
     from lib.engine import Engine
 
-    executed = folder / f"{name}.ipynb"
     try:
-        papermill.execute_notebook(
+        executed = papermill.execute_notebook(
             str(FOLDER / f"{name}.ipynb"),
-            str(executed),
+            str(folder / f"{name}.ipynb"),
             parameters,
             engine_name=Engine.__module__,
             cwd=str(ROOT),
@@ -293,12 +291,11 @@ def run_notebook(name: str, folder: Path, parameters: dict, progress: Progress, 
         raise NotebookFailed(f"{name} failed at “{progress.heading}”:\n{reason}")
 
 
-def unfinished(executed: Path) -> str | int:
+def unfinished(executed) -> str | int:
     """Return why a notebook is not finished, else 0. Papermill's own status is not asked: after a
     timeout it says that every cell was completed."""
-    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code" and cell["source"]]
-    left = sum(cell["execution_count"] is None for cell in code)
+    code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source]
+    left = sum(cell.execution_count is None for cell in code)
     return left and f"{left} of {len(code)} cells did not run; a cell ended the notebook early"
 
 
@@ -419,7 +416,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _failed(run: Run, why: str, code: int) -> int:
     """Say why a run ended early, how to go on, and what is still running and costs."""
-    print(f"{why}{_remedy(run)}", file=sys.stderr)
+    failed = next(entry for entry in run.journal["notebooks"] if entry["status"] != "completed")
+    print(
+        f"{why}The executed notebook is {_short(run.folder / failed['name'])}.ipynb; when the "
+        f"cause is mended, go on with --from {failed['name'][:2]} and the same options.",
+        file=sys.stderr,
+    )
     _say_what_runs(run, sys.stderr)
     return code
 
@@ -435,14 +437,6 @@ def _say_what_runs(run: Run, to) -> None:
             print(f"\n{still}", file=to)
     except UserError as error:
         print(f"\nWhat is still running could not be asked: {error}", file=to)
-
-
-def _remedy(run: Run) -> str:
-    failed = next(entry for entry in run.journal["notebooks"] if entry["status"] != "completed")
-    return (
-        f"The executed notebook is {_short(run.folder / failed['name'])}.ipynb; when the cause is "
-        f"mended, go on with --from {failed['name'][:2]} and the same options."
-    )
 
 
 if __name__ == "__main__":

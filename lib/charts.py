@@ -180,7 +180,7 @@ def lines(
     wide = daily(wide)
     strong = strong if strong in wide else wide.sum().idxmax()
     fig, ax = canvas(2.7)
-    days = calendar(ax, wide.index[0], wide.index[-1])
+    days = calendar(ax, wide.index)
     amounts(ax.yaxis, min(0, wide.min().min()), wide.max().max(), percent)
     look = {"markersize": 3} if len(days) <= 70 else {"markersize": 1, "linewidth": 1.2}
     for name in sorted(wide, key=lambda name: name == strong):  # the strong one on top
@@ -191,7 +191,7 @@ def lines(
     peak(ax, wide[strong], percent)
     if series:
         last = wide.ffill().iloc[-1]
-        ends(ax, days[-1], last, strong, dict(zip(last.index, titled(ax, last.index), strict=True)))
+        ends(ax, days[-1], last, strong, titled(ax, last.index))
     return fig
 
 
@@ -214,7 +214,7 @@ def steps(frame: DataFrame, *, x: str, y: str, n: str, series="", strong="") -> 
     end = frame[x].max() or 1
     ax.set(xlim=(0, end), xlabel=spoken(x))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    texts = dict(zip(parts, titled(ax, parts), strict=True))
+    texts = titled(ax, parts)
     for name in sorted(parts, key=lambda name: name == strong):  # the strong one on top
         time, share = np.r_[0, parts[name][x]], np.r_[1, parts[name][y]]
         colour = STRONG if name == strong else CONTEXT
@@ -236,7 +236,7 @@ def columns(frame: DataFrame, *, x: str, y: str, down="", percent=False) -> Figu
     if down:
         wide[down] *= -1
     fig, ax = canvas(2.7)
-    days = calendar(ax, wide.index[0], wide.index[-1])
+    days = calendar(ax, wide.index)
     amounts(ax.yaxis, min(0, wide.min().min()), wide.max().max(), percent)
     for name, colour in zip(wide, (STRONG, OTHER), strict=False):
         ax.bar(days, wide[name], 0.8, color=colour)
@@ -309,7 +309,7 @@ def intervals(
 def upright(wide: DataFrame, low: float, high: float, percent: bool) -> Figure:
     """Draw intervals along a calendar from a frame of value, low and high by day."""
     fig, ax = canvas(2.7)
-    days = calendar(ax, wide.index[0], wide.index[-1])
+    days = calendar(ax, wide.index)
     amounts(ax.yaxis, low, high, percent)
     value, lower, upper = (wide[name] for name in wide)
     room = 330 / (len(days) + 8)  # points for a day
@@ -353,12 +353,14 @@ def timeline(
     frame: columns label, start and end (moments; one without an end lasts to the last moment of
     the frame) and kind; rows stand in the order given, and only the first 20 labels are drawn.
     """
+    from pandas import date_range
+
     labels = frame[label].fillna("–").astype(str)
     names = [*dict.fromkeys(labels)]
     starts, stops = (frame[column].astype("datetime64[s]") for column in (start, end))
     first, last = starts.min(), max(starts.max(), stops.fillna(starts).max())
     fig, ax = canvas(0.27 * min(len(names), MOST) + 0.9)
-    days = calendar(ax, first, last)
+    days = calendar(ax, date_range(first, last, normalize=True))
     ax.set_xlim(days[0], days[-1] + 1)
     for name, a, b, what in zip(labels, starts, stops.fillna(last), frame[kind], strict=True):
         if names.index(name) < MOST:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from bisect import bisect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, wraps
 from pathlib import Path
@@ -32,12 +32,12 @@ if TYPE_CHECKING:  # pandas takes as long to import as matplotlib; who has a fra
     from matplotlib.axis import Axis
     from matplotlib.collections import QuadMesh
     from matplotlib.text import Text
-    from pandas import DataFrame, Series
+    from pandas import DataFrame, DatetimeIndex, Series
 
 STRONG, OTHER = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
 CONTEXT, QUIET, EMPTY = "#b0b0b0", "#595959", "#ededed"
 PALE = "#c9e0f0"
-BLUES = LinearSegmentedColormap.from_list("blues", [PALE, STRONG, "#002a45"])
+BLUES = LinearSegmentedColormap.from_list("blues", [PALE, STRONG, "#002a45"], under="white")
 PAD = 0.15  # inches at every edge; the report's style sheet counts on it
 SMALL = 11  # points; less is hard to read on a phone
 NONE = {"label": "none", "marker": ".", "color": QUIET, "markersize": 3}
@@ -86,16 +86,11 @@ def daily(frame: DataFrame) -> DataFrame:
     return frame.astype(float).sort_index().asfreq("D")
 
 
-def calendar(ax: Axes, first: object, last: object) -> np.ndarray:
-    """Draw days, Mondays or months from the first day to the last below; return their places."""
-    days = np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + 1)
+def calendar(ax: Axes, days: DatetimeIndex) -> np.ndarray:
+    """Draw the days, their Mondays or their months below; return the places of the days."""
     weeks = len(days) <= 70
-    count = (
-        days.astype(int) + 3 if weeks else days - days.astype("datetime64[M]").astype(days.dtype)
-    )
-    ticks = days[count.astype(int) % (7 if weeks else 31) == 0]  # 1 January 1970 was a Thursday
-    ticks = days if len(days) <= 7 else ticks
-    ticks = ticks[:: -(-len(ticks) // 6)].tolist()  # there is room for six
+    ticks = days if len(days) <= 7 else days[days.day_of_week == 0 if weeks else days.day == 1]
+    ticks = ticks[:: -(-len(ticks) // 6)]  # there is room for six
     names = [f"{day.day} {day:%b}\n" if weeks else f"{day:%b}\n{day.year}" for day in ticks]
     names[0] += str(ticks[0].year) if weeks else ""
     ax.set_xticks(date2num(ticks), names)
@@ -116,8 +111,7 @@ def amounts(axis: Axis, low: float, high: float, percent: bool) -> None:
 
 def shade(ax: Axes, cells: np.ma.MaskedArray, among: np.ma.MaskedArray) -> QuadMesh:
     """Draw a grid's cells, darker for more among some; zero is white and a masked one is absent."""
-    mesh = ax.pcolormesh(cells, edgecolor="white", linewidth=1, clim=(0.5, 1))
-    mesh.set_cmap(BLUES.with_extremes(under="white"))
+    mesh = ax.pcolormesh(cells, cmap=BLUES, edgecolor="white", linewidth=1, clim=(0.5, 1))
     some = among[among > 0].compressed()
     if some.size:
         low, high = some.min(), some.max()
@@ -196,8 +190,7 @@ def hollow(ax: Axes, partial: Series) -> None:
         points = line.get_xdata()[at], np.asarray(line.get_ydata())[at]
         look = {"color": line.get_color(), "markerfacecolor": "white", "markersize": 6}
         ax.plot(*points, "o", clip_on=False, **look)
-    if partial.any():
-        ax.set_xlabel("○ part of a day only", fontsize=SMALL, loc="right")
+    ax.set_xlabel("○ part of a day only", fontsize=SMALL, loc="right")
 
 
 def legend(ax: Axes, colours: dict[str, str]) -> None:
@@ -331,9 +324,10 @@ def cut(ax: Axes, texts: Sequence[object], room: float) -> list[str]:
     return short
 
 
-def titled(ax: Axes, names: Iterable[object]) -> list[str]:
-    """Return names of lines as they are written at the lines' ends."""
-    return cut(ax, [spoken(name).capitalize() for name in names], 115)
+def titled(ax: Axes, names: Collection[object]) -> dict[object, str]:
+    """Return names of lines as they are written at the lines' ends, by name."""
+    short = cut(ax, [spoken(name).capitalize() for name in names], 115)
+    return dict(zip(names, short, strict=True))
 
 
 def wrap(artist: Text, text: str) -> float:

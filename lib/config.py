@@ -185,9 +185,8 @@ def load(path: str | Path = "", environ: Mapping | None = None, **overrides) -> 
     `section__key`; an empty string or None stands for "not given".
     Raises ConfigError with section, key, line and what was expected.
     """
-    values = dict(_from_file(path))
-    values.update(_from_environment(os.environ if environ is None else environ))
-    values.update(_from_overrides(overrides))
+    environ = os.environ if environ is None else environ
+    values = dict([*_from_file(path), *_from_environment(environ), *_from_overrides(overrides)])
     built = {section: {} for section in SECTIONS}
     for (section, name), (raw, where) in values.items():
         built[section][name] = _converted(section, name, raw, where)
@@ -197,10 +196,9 @@ def load(path: str | Path = "", environ: Mapping | None = None, **overrides) -> 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean …?" for a near miss, else the list of what is known."""
-    known = list(known)
-    near = difflib.get_close_matches(word.lower(), [name.lower() for name in known], 1)
     named = {name.lower(): name for name in known}
-    return f"did you mean {named[near[0]]}?" if near else f"known are {', '.join(known)}."
+    near = difflib.get_close_matches(word.lower(), named, 1)
+    return f"did you mean {named[near[0]]}?" if near else f"known are {', '.join(named.values())}."
 
 
 def _names(section: str) -> list[str]:
@@ -317,12 +315,11 @@ def _converted(section: str, name: str, raw: str, where: str):
 
 def _checked(settings: Settings) -> Settings:
     """Refuse what is right key by key and wrong together."""
-    if bool(settings.data.log_data) != bool(settings.data.song_data):
-        named, other = ("LOG_DATA", "SONG_DATA")
-        if settings.data.song_data:
-            named, other = other, named
+    logs, songs = settings.data.log_data, settings.data.song_data
+    if bool(logs) != bool(songs):
+        known, other = ("LOG_DATA", "SONG_DATA") if logs else ("SONG_DATA", "LOG_DATA")
         raise ConfigError(
-            f"{named} is named and {other} is not; name both, or neither for the sample "
+            f"{known} is named and {other} is not; name both, or neither for the sample "
             "(real events must not be matched against invented songs)."
         )
     if not re.fullmatch(r"\d+|\d+(\.\d+)?%", settings.load.max_rejects):

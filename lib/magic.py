@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import display
+from IPython.display import ProgressBar
 from sql.connection import Connection
 from sql.magic import SqlMagic
 from sql.run import ResultSet
@@ -35,36 +35,31 @@ def start(config: str = "", read_only: bool = False, **overrides) -> tuple[Setti
     return settings, opened
 
 
-class Bar:
+class Bar(ProgressBar):
     """A progress bar in a notebook, of so many steps: call it with the name of each as it begins.
 
     Each step is printed too, so that a notebook which ran without a reader tells how far it came.
     """
 
-    def __init__(self, steps: int):
-        self.steps, self.begun = steps, 0
-
     def __enter__(self) -> Bar:
-        self.shown = display(self, display_id=True)
+        self.display()
         return self
 
     def __call__(self, step: str) -> None:
         """Print a step, and move the bar on."""
         print(step)
-        self.begun = min(self.begun + 1, self.steps)
-        self.shown.update(self)
+        self.progress = min(self.progress + 1, self.total)
 
     def __exit__(self, kind, *_) -> None:
         if kind is None:  # some steps may not have been needed
-            self.begun = self.steps
-            self.shown.update(self)
+            self.progress = self.total
 
     def __repr__(self) -> str:
-        return f"{self.begun} of {self.steps} steps"
+        return f"{self.progress} of {self.total} steps"
 
     def _repr_html_(self) -> str:
         return (
-            f'<progress aria-label="steps" max="{self.steps}" value="{self.begun}" '
+            f'<progress aria-label="steps" max="{self.total}" value="{self.progress}" '
             f'style="width: 100%"></progress>'
         )
 

@@ -341,11 +341,10 @@ def configured(arguments) -> config.Settings:
     for name, value in arguments.parameters:
         if name in ("target", *PLACES):
             setattr(arguments, name, value)
-    for place in PLACES:
-        setattr(arguments, place, _absolute(getattr(arguments, place)))
+    places = {place: _absolute(getattr(arguments, place)) for place in PLACES}
+    vars(arguments).update(places)
     arguments.parameters = [pair for pair in arguments.parameters if pair[0] not in PLACES]
-    places = {place: getattr(arguments, place) for place in PLACES if place != "config"}
-    return config.load(arguments.config or "", target=arguments.target, **places)
+    return config.load(places.pop("config") or "", target=arguments.target, **places)
 
 
 def prepared(arguments, settings: config.Settings) -> Run:

@@ -18,7 +18,8 @@ def write(runs: Path) -> Path:
     env = Environment(loader=FileSystemLoader(page.TEMPLATES), autoescape=True)
     listed = sorted(filter(None, map(entry, runs.iterdir())), key=lambda one: one["name"])
     listed.sort(key=lambda one: one["started"] or datetime.min.replace(tzinfo=UTC), reverse=True)
-    html = env.get_template("index.html.j2").render(page.parts(), runs=listed)
+    resources = {"metadata": {"name": "Sparkify · all runs"}} | page.parts()
+    html = env.get_template("index.html.j2").render(resources=resources, runs=listed)
     return page.write(html, runs / "index.html")
 
 

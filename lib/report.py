@@ -84,6 +84,7 @@ def write(notebook: Path, to: Path, title: str) -> Path:
         config=CONFIG,
         template_name="report",
         extra_template_basedirs=[str(page.TEMPLATES)],
+        extra_template_paths=[str(page.TEMPLATES)],
         filters={"prose": markdown, "rows": rows, "tables": tables, "is_drawn": is_drawn},
     )
     resources = {"metadata": {"name": title}} | page.parts()

@@ -22,26 +22,42 @@ by_listener as (
     group by week, listener
 ),
 
--- One sort by listener and artist tells a first play of either: to group millions of pairs takes two.
-marked as (
+-- One sort puts plays of an artist, and of a title, together: to group millions of pairs takes two.
+neighbours as (
     select
         week,
-        min(week) over (partition by listener, artist) as artist_week,
-        case
-            when lag(title) over (partition by listener, artist order by title, week) = title then 0
-            else 1
-        end as title_is_new,
-        case
-            when row_number() over (partition by listener, artist order by title, week) = 1 then 1
-            else 0
-        end as is_one_of_artist
+        listener,
+        artist,
+        title,
+        lag(artist) over (partition by listener order by artist, title, week) as artist_before,
+        lag(title) over (partition by listener order by artist, title, week) as title_before,
+        lead(artist) over (partition by listener order by artist, title, week) as artist_after
     from plays
 ),
 
+marked as (
+    select
+        week,
+        listener,
+        artist,
+        case when artist_before = artist and title_before = title then 0 else 1 end as title_is_new,
+        case when artist_before = artist or artist_after = artist then 0 else 1 end as is_alone
+    from neighbours
+),
+
 firsts as (
-    select week, artist_week, sum(title_is_new) as titles, sum(is_one_of_artist) as artists
+    select week, sum(title_is_new) as titles, sum(is_alone) as artists
     from marked
-    group by week, artist_week
+    group by week
+    union all
+    select week, 0, count(*)
+    from (
+        select min(week) as week
+        from marked
+        where is_alone = 0
+        group by listener, artist
+    ) as artists_of_several_plays
+    group by week
 ),
 
 counted as (
@@ -49,9 +65,7 @@ counted as (
     from by_listener
     group by week
     union all
-    select week, 0, 0, titles, 0 from firsts
-    union all
-    select artist_week, 0, 0, 0, artists from firsts
+    select week, 0, 0, titles, artists from firsts
 ),
 
 weekly as (

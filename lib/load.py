@@ -510,18 +510,7 @@ class _Attempt:
         import pandas as pd
 
         files = pd.DataFrame(
-            [
-                (
-                    batch.kind.name,
-                    file.key,
-                    file.size,
-                    file.content_hash,
-                    file.records,
-                    file.rejects,
-                )
-                for batch in self.batches
-                for file in batch.files
-            ],
+            [(batch.kind.name, *file) for batch in self.batches for file in batch.files],
             columns=["kind", "file_key", "size_bytes", "content_hash", "row_count", "reject_count"],
         )
         files = files.assign(batch_id=self.batch_id, loaded_at=self.loaded_at)

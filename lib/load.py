@@ -418,7 +418,8 @@ class _Attempt:
             files = set().union(*(batch.files_of(*each) for each in error.bad.items()))
             raise _Unparsed(files, str(error)) from error
         batch.require_unchanged()
-        staged, files = self._staged(batch), {file.key for file in batch.files}
+        files, table = {file.key for file in batch.files}, {"table": f"staging_{batch.kind.name}"}
+        ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
         if staged != batch.records and batch.remote:
             batch.count(self._counted(batch, place))  # the engine counts lines, not records
         if staged != batch.records:
@@ -428,11 +429,6 @@ class _Attempt:
         if self.warehouse.rows(audit, first_batch=self.batch_id):
             reason = f"{place}: a record of {batch.kind.name} lacks a required field."
             raise _Unparsed(files, reason)
-
-    def _staged(self, batch: Batch) -> int:
-        table = {"table": f"staging_{batch.kind.name}"}
-        ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
-        return staged
 
     def _counted(self, batch: Batch, place: str) -> dict[str, int]:
         """Return the records of each of a batch's files, read here."""
@@ -466,7 +462,7 @@ class _Attempt:
         for name in batch.seen.keys() - kind.fields.keys():
             self.result.unknown_fields[name] = batch.seen[name]
         missing = [name for name in kind.fields if name not in batch.seen]
-        if not batch.seen or not missing or self._staged(batch) < TELLING:
+        if not batch.seen or not missing or batch.records < TELLING:
             return
         columns = {"table": f"staging_{kind.name}", "columns": columns_of(missing)}
         filled = self.warehouse.frame("status/filled", columns, batch_id=self.batch_id)
@@ -478,7 +474,7 @@ class _Attempt:
                 )
 
     def _refuse_if_empty(self, batch: Batch, place: str) -> None:
-        if not batch.known and batch.files and not self._staged(batch):
+        if not batch.known and batch.files and not batch.records:
             raise LoadError(
                 f"{place} holds {len(batch.files):,} files and not one record of "
                 f"{batch.kind.name}; name the folder that holds them. Nothing was loaded."

@@ -130,7 +130,7 @@ class Load:
         import pandas as pd
 
         columns = ["file_key", "line", "field", "reason", "raw_text"]
-        return pd.DataFrame([asdict(reject) for reject in self.rejects], columns=columns)
+        return pd.DataFrame(self.rejects, columns=columns)
 
     def audits_frame(self):
         """Return one row an audit: its name, how many rows it found, and whether that is none."""
@@ -324,7 +324,7 @@ class _Attempt:
         places = {SONGS: self.settings.song_data, EVENTS: self.settings.log_data}
         for kind, place in places.items():
             self.progress(f"reading {kind.name}")
-            self.batches.append(self._gathered(kind, place))
+            self.batches.append(self._gathered(kind, place, self.warehouse.copies))
         self._refuse_if_gone(forgotten)
         self.result = Load(
             {batch.kind.name: len(batch.files) for batch in self.batches},
@@ -366,10 +366,9 @@ class _Attempt:
     def _ledger(self, kind: Kind) -> list[tuple]:
         return self.warehouse.rows("load/ledger", kind=kind.name)
 
-    def _gathered(self, kind: Kind, place: str, in_place: bool | None = None) -> Batch:
+    def _gathered(self, kind: Kind, place: str, in_place: bool) -> Batch:
         ledger = {key: row for key, *row in self._ledger(kind)}
         known = {key: digest for key, (digest, *_) in ledger.items()}
-        in_place = self.warehouse.copies if in_place is None else in_place
         about = {"checked": self.order.checked, "settings": self.settings, "in_place": in_place}
         about["loads"] = {key: (size, at) for key, (_, _, size, at) in ledger.items()}
         try:

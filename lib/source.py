@@ -138,7 +138,8 @@ class Batch:
     def require_unchanged(self) -> None:
         """Raise SourceError when a large file was written to while it was read."""
         for path, stamp in self.stamps.items():
-            if _stamp(path) != stamp:
+            about = _about(path)
+            if (about.st_size, about.st_mtime_ns) != stamp:
                 raise _changed(path)
 
 
@@ -222,7 +223,7 @@ def gather(
         elif _is_untouched(key, path, size, etag, loads):
             batch.known += 1
         else:
-            batch.stamps[path] = size, _stamp(path)[1]
+            batch.stamps[path] = size, _about(path).st_mtime_ns
             stays = key not in checked and _can_stay(path)
             (large if stays else others).append((key, path, size, etag))
     _pack_all(batch, scratch, others, known, checked, loads)
@@ -403,11 +404,7 @@ def _is_untouched(key: str, path: str, size: int, etag: str, loads: Mapping) -> 
     then, loaded_at = loads.get(key, (None, None))
     if etag or size != then or os.name == "nt":  # there it is the time of creation
         return False
-    try:
-        changed = os.stat(path).st_ctime
-    except OSError as error:
-        raise records.unreadable(path, error) from None
-    return changed < loaded_at.replace(tzinfo=UTC).timestamp() - SETTLED
+    return _about(path).st_ctime < loaded_at.replace(tzinfo=UTC).timestamp() - SETTLED
 
 
 def _is_known(path: str, digest: str, known: Mapping[str, str]) -> bool:
@@ -461,13 +458,12 @@ def _read(key: str, path: str, size: int) -> bytes:
     return body
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    """Return a file's size and when it was last written to."""
+def _about(path: str) -> os.stat_result:
+    """Return what the system knows of a file, as its size and when it was last written to."""
     try:
-        about = os.stat(path)
+        return os.stat(path)
     except OSError as error:
         raise records.unreadable(path, error) from None
-    return about.st_size, about.st_mtime_ns
 
 
 def _changed(key: str) -> SourceError:

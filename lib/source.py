@@ -16,6 +16,7 @@ from bisect import bisect
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate, chain, islice
@@ -335,14 +336,11 @@ def _add(batch: Batch, bundle: _Bundle, file: tuple, place: str | bytes, check: 
     `check`: look at each one; that is also done when the file can't be read otherwise.
     """
     key, rejected, count = file[0], len(batch.rejects), None
-    if not check and not (isinstance(place, bytes) and records.doubtful(place)):
-        try:
-            lines = _lines(place) if isinstance(place, bytes) else None
-            count = bundle.add(
-                records.unchecked(key, place) if lines is None else lines, batch, key
-            )
-        except BadRecord:
-            pass
+    small = isinstance(place, bytes)
+    if not (check or (small and records.doubtful(place))):
+        found = (small and _lines(place)) or records.unchecked(key, place)
+        with suppress(BadRecord):
+            count = bundle.add(found, batch, key)
     if count is None:
         found = records.checked(key, place, batch.kind, batch.rejects)
         count = bundle.add(found, batch, key)

@@ -7,7 +7,6 @@ with a byte order mark) are rewritten into bundles, one record a line.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
+from io import BufferedWriter
 from itertools import accumulate, chain, islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -278,9 +279,10 @@ def _pack_all(batch: Batch, scratch: Path, files: list, known, checked, loads) -
 def _pack(task: _Task, batch: Batch | None = None) -> Batch:
     """Add files to a batch, and their records to the bundle that becomes its part."""
     batch, bundled = batch or Batch(task.kind), []
-    with _Bundle(task.bundle) as bundle:
+    with open(task.bundle, "wb", buffering=CHUNK) as file:
+        bundle = _Bundle(file)
         for key, path, size, etag, body in _read_ahead(batch, task):
-            digest = etag or (_digest(key, path)[0] if body is None else _hash(body))
+            digest = etag or (_digest(key, path)[0] if body is None else sha256(body).hexdigest())
             if _is_known(key, digest, task.known):
                 batch.known += 1
                 continue
@@ -288,7 +290,7 @@ def _pack(task: _Task, batch: Batch | None = None) -> Batch:
             _add(batch, bundle, (key, size, digest), content, key in task.checked)
             bundled.append(key)
     if bundle.count:
-        batch.holds[str(bundle.path)] = bundled
+        batch.holds[str(task.bundle)] = bundled
     return batch
 
 
@@ -367,10 +369,6 @@ def _from_s3(batch, place, known, checked, settings, in_place) -> list[tuple]:
     return [(item.uri, str(paths[item.uri]), item.size, item.etag) for item in objects]
 
 
-def _hash(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
 def _add_large(batch: Batch, large: list[tuple], known: Mapping[str, str]) -> list[tuple]:
     """Add the files that are parsed where they lie; return those to read record by record."""
     doubted = []
@@ -414,15 +412,8 @@ def _is_known(path: str, digest: str, known: Mapping[str, str]) -> bool:
 class _Bundle:
     """A file of records, one a line."""
 
-    def __init__(self, path: Path):
-        self.path, self.count, self.size = path, 0, 0
-
-    def __enter__(self) -> _Bundle:
-        self._file = open(self.path, "wb", buffering=CHUNK)
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._file.close()
+    def __init__(self, file: BufferedWriter):
+        self.file, self.count, self.size = file, 0, 0
 
     def add(self, lines: Iterable[bytes], batch: Batch, key: str) -> int:
         """Add a file's records and return their number; all or, when it can't be read, none."""
@@ -431,11 +422,11 @@ class _Bundle:
             for line in lines:
                 if self.count == before:
                     batch.look_at(key, line)
-                self.size += self._file.write(line) + self._file.write(b"\n")
+                self.size += self.file.write(line) + self.file.write(b"\n")
                 self.count += 1
         except BadRecord:
-            self._file.seek(start)
-            self._file.truncate()
+            self.file.seek(start)
+            self.file.truncate()
             self.count, self.size = before, start
             raise
         return self.count - before
@@ -472,7 +463,7 @@ def _digest(key: str, path: str) -> tuple[str, int, bool]:
     """Return the SHA-256 of a file's bytes, the number of its lines, and whether to look closer."""
     import numpy as np
 
-    digest, lines, suspect, doubt = hashlib.sha256(), 0, False, False
+    digest, lines, suspect, doubt = sha256(), 0, False, False
     buffer = bytearray(SEAM + CHUNK)  # what is looked at may lie across two chunks
     bytes_read, text = memoryview(buffer)[SEAM:], np.frombuffer(buffer, np.uint8)
     try:

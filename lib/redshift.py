@@ -339,26 +339,19 @@ def check_json_paths(place: str, body: bytes, fields: list[str]) -> None:
 def explained_copy(message: str, role: str) -> str:
     """Return Redshift's words for a failed COPY as what happened and what to do."""
     if "Access Denied" in message or "AccessDenied" in message:
-        return (
+        cause = (
             f"COPY may not read the files as {role}: the bucket does not let it, or LOG_DATA or "
             "SONG_DATA has changed since 01_provision; run 01_provision again, or ask the "
-            f"bucket's owner. Redshift said: {_first_line(message)}"
+            "bucket's owner."
         )
-    if "NoSuchKey" in message or "does not exist" in message:
-        return (
-            "A file vanished between listing and reading; load again. "
-            f"Redshift said: {_first_line(message)}"
-        )
-    if "PermanentRedirect" in message or "different region" in message:
-        return (
-            "The data's bucket is in another region; set [DATA] REGION to it. "
-            f"Redshift said: {_first_line(message)}"
-        )
-    return f"COPY failed: {message}"
-
-
-def _first_line(message: str) -> str:
-    return message.strip().partition("\n")[0]
+    elif "NoSuchKey" in message or "does not exist" in message:
+        cause = "A file vanished between listing and reading; load again."
+    elif "PermanentRedirect" in message or "different region" in message:
+        cause = "The data's bucket is in another region; set [DATA] REGION to it."
+    else:
+        return f"COPY failed: {message}"
+    first_line, *_ = message.strip().split("\n")
+    return f"{cause} Redshift said: {first_line}"
 
 
 def _about(error: Exception) -> dict:

@@ -10,7 +10,7 @@ import json
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 
 from lib import SourceError, aws, cluster, s3
@@ -234,11 +234,9 @@ class Redshift(Warehouse):
         found = self.rows("copy/errors", session_id=self.session_id)
         if "load_error" not in message or not found:
             return CopyError(explained_copy(message, self.role))
-        bad: dict[str, list[range]] = {}
+        bad: dict[str, list[range]] = {name: [] for name, *_ in found}
         for name, line in self.rows("copy/bad_lines", session_id=self.session_id):
             bad.setdefault(name, []).append(range(line - 1, line))
-        for name, *_ in found:
-            bad.setdefault(name, [])
         file, line, column, kind, code, reason = found[0]
         more = f" ({len(found) - 1} more such records follow)" if len(found) > 1 else ""
         remedy = REMEDIES.get(int(code), "mend or take out that record")
@@ -305,12 +303,10 @@ class _Scratch:
         """Take the objects out again; what is left by a failure expires by the bucket's rule."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
+        with suppress(BotoCoreError, ClientError):
             for first in range(0, len(self.keys), 1000):
                 keys = [{"Key": key} for key in self.keys[first : first + 1000]]
                 self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys})
-        except (BotoCoreError, ClientError):
-            return
 
 
 def check_json_paths(place: str, body: bytes, fields: list[str]) -> None:
@@ -383,7 +379,5 @@ def _why_not_open(host: str, port: int, error: Exception) -> str:
 
 
 def _closed(connection) -> None:
-    try:
+    with suppress(Exception):  # a connection that broke can't be closed and needs not be
         connection.close()
-    except Exception:  # noqa: BLE001 a connection that broke can't be closed and needs not be
-        return

@@ -10,8 +10,9 @@ import json
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
+from io import BufferedReader
 
 from lib import SourceError, aws, cluster, s3
 from lib.config import Settings
@@ -175,11 +176,6 @@ class Redshift(Warehouse):
         """The name of the project's own bucket."""
         return cluster.bucket(self.settings)
 
-    @cached_property
-    def s3(self):
-        """A client for the bucket."""
-        return aws.client(self.settings, "s3", self.settings.data.region)
-
     def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
         """Copy the batch's parts into its staging table; return the records of each part.
 
@@ -259,13 +255,9 @@ class Redshift(Warehouse):
         check_json_paths(place, body, fields)
         return scratch.put("jsonpaths.json", body)
 
-    @contextmanager
-    def _scratch(self) -> Iterator[_Scratch]:
-        scratch = _Scratch(self.s3, self.bucket)
-        try:
-            yield scratch
-        finally:
-            scratch.clear()
+    def _scratch(self) -> closing[_Scratch]:
+        client = aws.client(self.settings, "s3", self.settings.data.region)
+        return closing(_Scratch(client, self.bucket))
 
 
 class _Scratch:
@@ -275,16 +267,17 @@ class _Scratch:
         self.client, self.bucket, self.folder = client, bucket, f"loads/{uuid.uuid4().hex}"
         self.keys: list[str] = []
 
-    def _key(self, name: str) -> str:
-        self.keys.append(f"{self.folder}/{len(self.keys)}-{name}")
-        return self.keys[-1]
-
-    def put(self, name: str, body: bytes) -> str:
-        """Put an object into the folder and return its URI."""
-        key = self._key(name)
-        with aws.asking(f"write s3://{self.bucket}/{key}"):
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
-        return f"s3://{self.bucket}/{key}"
+    def put(self, name: str, body: bytes | BufferedReader) -> str:
+        """Put an object into the folder, of bytes or of a file, and return its URI."""
+        key = f"{self.folder}/{len(self.keys)}-{name}"
+        uri = f"s3://{self.bucket}/{key}"
+        self.keys.append(key)
+        with aws.asking(f"write {uri}"):
+            if isinstance(body, bytes):
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+            else:
+                self.client.upload_fileobj(body, self.bucket, key)
+        return uri
 
     def all_in_s3(self, parts: list[str]) -> list[str]:
         """Return the parts' URIs; those that are files are put into the folder first."""
@@ -293,13 +286,11 @@ class _Scratch:
             if "://" in part:
                 uris.append(part)
                 continue
-            key = self._key("part.json")
-            with opened(part, part) as file, aws.asking(f"write s3://{self.bucket}/{key}"):
-                self.client.upload_fileobj(file, self.bucket, key)
-            uris.append(f"s3://{self.bucket}/{key}")
+            with opened(part, part) as file:
+                uris.append(self.put("part.json", file))
         return uris
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Take the objects out again; what is left by a failure expires by the bucket's rule."""
         from botocore.exceptions import BotoCoreError, ClientError
 

@@ -43,8 +43,7 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
             for form in FORMATS:
                 file = str(unfinished / f"{table}.{form}")
                 duckdb.run(f"export/{form}", {"table": table}, file=file)
-        counted = duckdb.rows("status/row_counts", {"tables": EXPORTED})
-    return {table: count for _, table, count in counted}
+        return duckdb.row_counts(EXPORTED)
 
 
 @contextmanager

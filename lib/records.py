@@ -142,9 +142,7 @@ def checked(key: str, place: str | bytes, kind: Kind, rejects: list[Reject]) -> 
     """
     for line, text, problem in _objects(key, place):
         problem = not_unicode(text) or problem  # which explains most else
-        field, reason, record = "", problem, b""
-        if not problem:
-            field, reason, record = _read(text, kind)
+        field, reason, record = ("", problem, b"") if problem else _read(text, kind)
         if not reason:
             yield record
             continue

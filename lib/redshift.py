@@ -87,10 +87,6 @@ class Redshift(Warehouse):
         self.closing.callback(_closed, connection)
         return connection
 
-    def close(self) -> None:
-        """Close every connection."""
-        self.closing.close()
-
     def reopen(self) -> None:
         """Connect again after the connection was lost, and wait for what it was doing to end."""
         self._open()

@@ -125,6 +125,10 @@ class Warehouse:
     label: str
     closing: ExitStack
 
+    def close(self) -> None:
+        """Close every connection, so that another process can open a file."""
+        self.closing.close()
+
     def run(self, name: str, identifiers: dict | None = None, **values) -> None:
         """Run the statements of sql/`name`.sql with `values` bound."""
         for statement in render(name, self.dialect, **(identifiers or {})):
@@ -269,6 +273,7 @@ class DuckDB(Warehouse):
             self.raw = duckdb.connect(
                 str(self.file), read_only=read_only, config=_duckdb_settings(settings)
             )
+            self.closing.callback(self.raw.close)  # who is lent a cursor gives it back first
             if not settings.local.memory_limit:
                 self.raw.execute(f"set memory_limit = '{_memory_for(self.raw)} MB'")
         except duckdb.Error as error:
@@ -277,11 +282,6 @@ class DuckDB(Warehouse):
     def cursor(self):
         """Return a DBAPI connection to the same open database, for SQLAlchemy."""
         return self.raw.cursor()
-
-    def close(self) -> None:
-        """Close the file, so that another process can open it."""
-        self.closing.close()  # who was lent a cursor gives it back first
-        self.raw.close()
 
     def _execute(self, statement: str, values: dict | None = None, connection=None):
         named = set(BOUND.findall(statement)) & set(values or {})

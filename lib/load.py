@@ -173,42 +173,37 @@ class Scope:
     """What merges and audits are about: the batches from `first_batch` on, by the time of their
     events. `all`: there is nothing else."""
 
-    def __init__(self, warehouse: Warehouse, first_batch: int):
-        self.warehouse, self.first_batch, self.all = warehouse, first_batch, first_batch <= 1
+    def __init__(self, warehouse: Warehouse, settings: Settings, first_batch: int):
+        self.warehouse, self.all = warehouse, first_batch <= 1
+        self.values = {"first_batch": first_batch, "min_coverage": settings.load.min_coverage}
         self.spans = warehouse.rows("load/spans", first_batch=first_batch) or [NO_TIME]
 
-    def _each(self, name: str) -> Iterator[tuple[dict, dict]]:
-        """Yield what a statement is told, and the values that are bound, as often as it is run."""
+    def _each(self, name: str) -> Iterator[dict]:
+        """Yield the values that are bound in a statement, as often as it is run."""
         spans = self.spans if name in BY_SPAN else [(self.spans[0][0], self.spans[-1][1])]
         for since, until in spans:
-            bound = {"first_batch": self.first_batch, "since": since, "until": until}
-            yield {"all": self.all}, bound
+            yield self.values | {"since": since, "until": until}
 
     def merge(self, step: str) -> None:
         """Run lib/sql/load/`step`.sql."""
-        for told, bound in self._each(step):
-            self.warehouse.run(f"load/{step}", told, **bound)
+        for values in self._each(step):
+            self.warehouse.run(f"load/{step}", **values)
 
-    def audit(self, names: Iterable[str], settings: Settings) -> dict[str, int]:
+    def audit(self, names: Iterable[str]) -> dict[str, int]:
         """Return by name how many rows each lib/sql/audit/`name`.sql finds, all asked together."""
         found = Counter(dict.fromkeys(names, 0))
         for _, some in groupby(names, BY_SPAN.__contains__):
-            together = list(some)
-            for told, bound in self._each(together[0]):
-                bound["min_coverage"] = settings.load.min_coverage
-                about = told | {"audits": together}
-                found.update(dict(self.warehouse.rows("status/found", about, **bound)))
+            told = {"all": self.all, "audits": list(some)}
+            for values in self._each(told["audits"][0]):
+                found.update(dict(self.warehouse.rows("status/found", told, **values)))
         return dict(found)
 
-    def offending(self, name: str, settings: Settings) -> DataFrame:
+    def offending(self, name: str) -> DataFrame:
         """Return the rows that lib/sql/audit/`name`.sql finds."""
         import pandas as pd
 
-        coverage = settings.load.min_coverage
-        found = [
-            self.warehouse.frame(f"audit/{name}", told, min_coverage=coverage, **bound)
-            for told, bound in self._each(name)
-        ]
+        audit, told = f"audit/{name}", {"all": self.all}
+        found = [self.warehouse.frame(audit, told, **values) for values in self._each(name)]
         return pd.concat(found, ignore_index=True)
 
 
@@ -396,7 +391,7 @@ class _Attempt:
         if rebuild:
             self.progress("building the star anew")
             self.warehouse.run("refresh/begin", new_set)
-        scope = Scope(self.warehouse, 0 if rebuild else self.batch_id)
+        scope = Scope(self.warehouse, self.settings, 0 if rebuild else self.batch_id)
         for step in [step for step in MERGES if not (scope.all and step in EARLIER)]:
             self.progress(step.replace("_", " "))
             scope.merge(step)
@@ -481,11 +476,11 @@ class _Attempt:
 
     def _audit(self, scope: Scope) -> None:
         """Ask every audit, and raise LoadError for those that find a row."""
-        found = scope.audit(STAR_AUDITS, self.settings)
+        found = scope.audit(STAR_AUDITS)
         self.result.audits = dict.fromkeys(STAGE_AUDITS, 0) | found
         failed = []
         for audit in (name for name, rows in found.items() if rows):
-            shown = scope.offending(audit, self.settings).head(SHOWN).to_string(index=False)
+            shown = scope.offending(audit).head(SHOWN).to_string(index=False)
             failed.append(
                 f"The audit {audit} found {found[audit]:,} rows, so nothing was loaded. "
                 f"The first:\n{shown}"

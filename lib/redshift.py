@@ -244,11 +244,11 @@ class Redshift(Warehouse):
         fields = list(kind.fields)
         if columns_of(fields) == fields:
             return "auto"
-        if not (place := self.settings.data.log_jsonpath):
-            paths = {"jsonpaths": [f"$['{name}']" for name in fields]}
-            return scratch.put("jsonpaths.json", json.dumps(paths).encode())
-        body = s3.body(self.settings, place)
-        check_json_paths(place, body, fields)
+        if place := self.settings.data.log_jsonpath:
+            body = s3.body(self.settings, place)
+            check_json_paths(place, body, fields)
+        else:
+            body = json.dumps({"jsonpaths": [f"$['{name}']" for name in fields]}).encode()
         return scratch.put("jsonpaths.json", body)
 
     def _scratch(self) -> closing[_Scratch]:

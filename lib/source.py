@@ -15,7 +15,6 @@ from bisect import bisect
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -340,9 +339,11 @@ def _add(batch: Batch, bundle: _Bundle, file: tuple, place: str | bytes, check: 
     key, rejected, count = file[0], len(batch.rejects), None
     small = isinstance(place, bytes)
     if not (check or (small and records.doubtful(place))):
-        found = (small and _lines(place)) or records.unchecked(key, place)
-        with suppress(BadRecord):
+        try:
+            found = (small and _lines(place)) or records.unchecked(key, place)
             count = bundle.add(found, batch, key)
+        except BadRecord:
+            pass
     if count is None:
         found = records.checked(key, place, batch.kind, batch.rejects)
         count = bundle.add(found, batch, key)

@@ -31,7 +31,7 @@ IDENTIFIERS = {
     **{"tables": TABLES, "table": "staging_events", "fields": EVENTS.fields, "kind": "events"},
     **{"columns": ["artist", "auth"], "manifest": "s3://bucket/manifest", "role": "arn:aws:iam::1"},
     **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
-    **{"maxerror": 0, "home": "main", "all": False},
+    **{"maxerror": 0, "home": "main", "all": False, "audits": ["keys_are_unique"]},
 }
 VALUES = {
     "batch_id": 1,

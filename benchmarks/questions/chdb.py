@@ -20,7 +20,7 @@ WORDS = {exp.Div: whole}
 FUNCTIONS = (
     "create function SPLIT_PART as (text, mark, part) -> splitByString(mark, text)[part]",
     "create function DAYOFWEEK_ISO as (day) -> toDayOfWeek(day)",
-    "create function HASH as (text) -> cityHash64(text)",
+    "create function hash as (text) -> cityHash64(text)",
 )
 
 if __name__ == "__main__":

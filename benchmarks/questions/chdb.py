@@ -16,7 +16,11 @@ settings
     prefer_column_name_to_alias = 1,
     allow_lossy_numeric_supertype = 1
 """
-WORDS = {exp.Div: whole}
+WORDS = {
+    exp.Div: whole,
+    # Else it is translated as one that looks no further than the row itself.
+    exp.Lead: lambda node: exp.Anonymous(this="lead", expressions=[node.this]),
+}
 FUNCTIONS = (
     "create function SPLIT_PART as (text, mark, part) -> splitByString(mark, text)[part]",
     "create function DAYOFWEEK_ISO as (day) -> toDayOfWeek(day)",

@@ -12,6 +12,7 @@ import pytest
 import sqlglot
 
 from lib import UserError, warehouse
+from lib.load import STAR_AUDITS
 from lib.records import EVENTS
 from lib.warehouse import SQL, TABLES, WarehouseError, connect, render
 
@@ -31,7 +32,7 @@ IDENTIFIERS = {
     **{"tables": TABLES, "table": "staging_events", "fields": EVENTS.fields, "kind": "events"},
     **{"columns": ["artist", "auth"], "manifest": "s3://bucket/manifest", "role": "arn:aws:iam::1"},
     **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
-    **{"maxerror": 0, "home": "main", "all": False, "audits": ["keys_are_unique"]},
+    **{"maxerror": 0, "home": "main", "all": False, "audits": STAR_AUDITS},
 }
 VALUES = {
     "batch_id": 1,

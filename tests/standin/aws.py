@@ -24,6 +24,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import ClassVar
@@ -48,6 +49,8 @@ from moto.redshift.models import Cluster, RedshiftBackend, redshift_backends
 from moto.redshift.responses import RedshiftResponse
 from moto.s3.models import FakeBucket, s3_backends
 from werkzeug.serving import make_server
+
+from tests.standin import scheduler
 
 ACCOUNT = "123456789012"
 USER = f"arn:aws:iam::{ACCOUNT}:user/analyst"
@@ -113,6 +116,8 @@ PERMISSIONS = {
         "secretsmanager:CreateSecret",
         "secretsmanager:TagResource",
     ],
+    "redshift:CreateScheduledAction": ["redshift:CreateScheduledAction", "iam:PassRole"],
+    "redshift:ModifyScheduledAction": ["redshift:ModifyScheduledAction", "iam:PassRole"],
     "redshift:ModifyClusterIamRoles": ["redshift:ModifyClusterIamRoles", "iam:PassRole"],
     "redshift:CreateClusterParameterGroup": [
         "redshift:CreateClusterParameterGroup",
@@ -214,6 +219,7 @@ class Aws:
         self.node_types = list(NODE_TYPES)
         self.families = ["redshift-1.0", "redshift-2.0"]
         self.account_from: tuple[int, str] | None = None  # from that call on, another account
+        self.caller = "user/analyst"  # whose credentials these are
         self.calls: list[str] = []
         self.issued: dict[str, tuple[str, str]] = {}  # password: user, database
         self.throttled: Counter[str] = Counter()  # call: how many more times
@@ -289,6 +295,7 @@ class Aws:
                 ("subnet group", backend.subnet_groups),
             ):
                 found |= {(kind, k): vars(v) for k, v in groups.items() if "default." not in k}
+            found |= {("schedule", k): v for k, v in scheduler.actions_of(backend).items()}
         for backend in ec2_backends[ACCOUNT].values():
             for group in (group for groups in backend.groups.values() for group in groups.values()):
                 rules = [vars(rule) for rule in [*group.ingress_rules, *group.egress_rules]]
@@ -347,6 +354,10 @@ class Aws:
     def secrets(self) -> set[str]:
         """Every secret that was in play: keys, and all temporary passwords."""
         return set(KEYS.values()) | set(self.issued)
+
+    def pass_time(self, now: datetime) -> None:
+        """Let AWS do what is scheduled up to `now`."""
+        scheduler.carry_out(ACCOUNT, now)
 
     def client(self, service: str, region: str = "us-west-2"):
         """Return a client of a service of this double; what it does is counted as all is."""
@@ -415,8 +426,11 @@ class Aws:
             if permission in self.denied:
                 raise denied(request, permission)
         rule = getattr(self, f"_refuse_{request.action}", None)
+        backend = redshift_backends[ACCOUNT][request.region]
         if rule and request.service in ("redshift", "ec2"):
-            rule(request, redshift_backends[ACCOUNT][request.region])
+            rule(request, backend)
+        if refusal := scheduler.find_refusal(request.action, request.parameters, backend):
+            raise Refusal(*refusal)
 
     def _refuse_CreateCluster(self, request: Request, backend: RedshiftBackend) -> None:  # noqa: N802
         asked = request.parameters
@@ -484,8 +498,12 @@ class Aws:
         status, headers = answered[0][:2]
         if tags and status.startswith("200"):
             self._tag(request.parameters["Bucket"], tags)
-        if request.call == "sts:GetCallerIdentity" and self._account() != ACCOUNT:
+        if request.call == "sts:GetCallerIdentity":
+            kind = "sts" if "role/" in self.caller else "iam"
+            arn = f"<Arn>arn:aws:{kind}::{self._account()}:{self.caller}</Arn>"
+            body = re.sub(rb"<Arn>.*</Arn>", arn.encode(), body)
             body = body.replace(ACCOUNT.encode(), self._account().encode())
+            headers = [("Content-Type", "text/xml")]
         return status, headers, body
 
     def _account(self) -> str:
@@ -577,6 +595,7 @@ class Aws:
             yield RedshiftResponse, name, becoming(state, lambda: aws.changing, original)
         yield RedshiftResponse, "modify_cluster_iam_roles", attach_roles
         yield RedshiftResponse, "modify_cluster_parameter_group", modify_parameters
+        yield from scheduler.PATCHES
         described = RedshiftBackend.describe_cluster_parameters
         yield RedshiftBackend, "describe_cluster_parameters", parameters_of(described)
 
@@ -621,6 +640,7 @@ def stores() -> list[dict]:
     redshift, s3 = redshift_backends[ACCOUNT]["us-west-2"], s3_backends[ACCOUNT]["aws"]
     kept = [iam_backends[ACCOUNT]["aws"].roles, redshift.clusters, redshift.parameter_groups]
     kept += [redshift.snapshots, s3.buckets, s3_backends.bucket_accounts]
+    kept += [scheduler.actions_of(redshift)]
     return [*kept, *ec2_backends[ACCOUNT]["us-west-2"].groups.values()]
 
 

@@ -150,7 +150,8 @@ class Account:
     def __init__(self, settings: Settings, progress: Callable[[str], object] = print):
         self.settings, self.progress = settings, progress
         identity = self.ask("sts", "get_caller_identity")
-        self.id, self.partition = identity["Account"], identity["Arn"].split(":")[1]
+        self.id, self.arn = identity["Account"], identity["Arn"]
+        self.partition = self.arn.split(":")[1]
         self.region, self.identifier = settings.aws.region, settings.cluster.identifier
         if settings.aws.account not in ("", self.id):
             raise AwsError(

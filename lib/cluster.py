@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lib import aws
 from lib.config import Settings
 from lib.plan import Plan, Step, labelled
 from lib.resources import (
+    FOREIGN,
     PROJECT,
     READY,
     REMOVE,
@@ -27,12 +28,16 @@ from lib.resources import (
     Parameters,
     Resource,
     Role,
+    Schedule,
     Site,
     Subnets,
     Warehouse,
     copy_role,
+    expiry_of,
+    upcoming,
 )
 
+PAUSED = "AWS pauses it then, and only storage costs"
 HOW = "set confirm = True above and run this notebook again, or run, with your options:"
 PRICES = json.loads(Path(__file__).with_name("prices.json").read_text())
 
@@ -57,12 +62,13 @@ class Price:
         return f"${self.hour:.2f} an hour, ${self.hour * 24:.2f} a day"
 
 
-def creation(settings: Settings, progress: Callable[[str], object] = print) -> Plan:
+def creation(settings: Settings, progress: Callable[[str], object] = print, run: str = "") -> Plan:
     """Return the plan of creating the cluster and what it needs; nothing is changed by it.
 
+    `run`: the name of the run that is to own it; empty for a notebook that a person steps through.
     Raises ClusterError for what must not be created, AwsError when AWS refuses to be asked.
     """
-    account = Site(settings, progress)
+    account = Site(settings, progress, run)
     if settings.db.host:
         return Plan("redshift", _elsewhere(settings), _place(account))
     cluster = Warehouse(account)
@@ -88,9 +94,11 @@ def creation(settings: Settings, progress: Callable[[str], object] = print) -> P
 
 def _parts(account: Site, cluster: Warehouse) -> list[Resource]:
     """Return what is to be made, in the order in which it is needed."""
-    role = [] if account.settings.iam_role.arn else [Role(account)]
+    own_role = not account.settings.iam_role.arn
+    role, schedule = ([Role(account)], [Schedule(account)]) if own_role else ([], [])
     subnets = [] if account.vpc["IsDefault"] else [Subnets(account)]
-    return [Bucket(account), *role, Firewall(account), Parameters(account), *subnets, cluster]
+    group = [Firewall(account), Parameters(account), *subnets]
+    return [Bucket(account), *role, *group, *schedule, cluster]
 
 
 def _elsewhere(settings: Settings) -> tuple[Step, ...]:
@@ -110,20 +118,28 @@ def _place(account: Site) -> tuple[tuple[str, str], ...]:
 def _header(account: Site, price: Price, found: dict | None) -> tuple[tuple[str, str], ...]:
     cidr, whose = account.reach
     port = account.settings.db.port
-    storage = PRICES["usd_per_gb_month"]
-    made = found or {"Tags": account.tags}
     return (
         *_place(account),
-        ("price", f"{price}, and ${storage} a month for each GB stored"),
+        ("price", f"{price}, and ${PRICES['usd_per_gb_month']} a month for each GB stored"),
         ("", price.source),
         ("open", f"port {port} to {cidr} only ({whose}), over TLS only"),
-        ("expires", f"{_expiry(made)}: marked so, but nothing removes it by itself"),
+        ("expires", _describe_expiry(account, found)),
     )
 
 
-def _expiry(found: dict) -> str:
-    text = next((tag["Value"] for tag in found["Tags"] if tag["Key"] == "expires"), "")
-    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M} UTC" if text else "never"
+def _describe_expiry(account: Site, found: dict | None) -> str:
+    """Return when the cluster expires once the plan is carried out, and what happens then."""
+    given, tags = account.settings.iam_role.arn, (found or {"Tags": []})["Tags"]
+    hours = account.settings.cluster.expires_hours
+    as_is = upcoming(tags) or (found and given)
+    when = _expiry(tags) if as_is else f"{hours} hours after you confirm"
+    then = "nothing stops it by itself ([IAM_ROLE] ARN)" if given else PAUSED
+    return f"{when}: {then}"
+
+
+def _expiry(tags: list[dict]) -> str:
+    when = expiry_of(tags)
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if when else "never"
 
 
 def _listening(account: Site, price: Price) -> str:
@@ -200,30 +216,98 @@ def _listed_price(account: Site, kind: str) -> float:
     return max(prices)
 
 
-def removal(settings: Settings, progress: Callable[[str], object] = print) -> Plan:
-    """Return the plan of removing all that carries our tags; nothing is changed by it."""
-    account = Site(settings, progress)
+def removal(
+    settings: Settings,
+    progress: Callable[[str], object] = print,
+    run: str = "",
+    everything: bool = False,
+) -> Plan:
+    """Return the plan of removing what the run created; nothing is changed by it.
+
+    `everything`: what other runs created too, as long as it carries our tags.
+    """
+    account = Site(settings, progress, run, everything)
     if settings.db.host:
         return Plan("redshift", _elsewhere(settings), _place(account))
     cluster = Warehouse(account)
-    parts = [cluster, Firewall(account), Parameters(account), Subnets(account)]
+    parts = [cluster, Schedule(account), Firewall(account), Parameters(account), Subnets(account)]
     parts += [Bucket(account)] if settings.iam_role.arn else [Role(account), Bucket(account)]
-    if found := cluster.find():
-        cluster.cost = _cost(account, found)
-    steps = tuple(part.removal() for part in parts) + _elsewhere(settings)
+    steps = _removals(account, cluster, parts)
     days = settings.cluster.final_snapshot_days
     kept = f"a final snapshot is kept for {days} days" if days else "no final snapshot is taken"
     return Plan(
         "redshift",
-        steps,
+        (*steps, *_elsewhere(settings)),
         (*_place(account), ("loses", f"all tables and automatic snapshots; {kept}")),
         f"Nothing was removed. To remove what the plan says:\n{HOW}\n{REMOVE}",
         lambda: _verify_absent(account),
         f" Run again, it goes on where it stopped: {REMOVE}",
+        _describe_kept(_kept(steps)),
     )
 
 
+def _removals(account: Site, cluster: Warehouse, parts: list[Resource]) -> list[Step]:
+    """Return the steps that remove the parts; a cluster that stays keeps all that it uses."""
+    if found := cluster.find():
+        cluster.cost = _cost(account, found)
+    steps = [part.removal() for part in parts]
+    if not _kept(step for step in steps if step.resource == cluster.kind):
+        return steps
+    in_use = {"action": "keep", "apply": None}
+    return [
+        replace(step, **in_use, state=f"{step.state}, in use") if step.apply else step
+        for step in steps
+    ]
+
+
+def _kept(steps: Iterable[Step]) -> list[tuple[str, str]]:
+    """Return what is ours and stays: each one's name and who created it."""
+    stay = [step for step in steps if step.action == "keep" and step.state != FOREIGN]
+    return [(f"{step.resource} {step.name}", step.state) for step in stay]
+
+
+def _group(made: Iterable[tuple[str, str]]) -> str:
+    """Return names by who created them: "cluster a, role b (of run x by user/ann); bucket c …"."""
+    names: dict[str, list[str]] = {}
+    for name, maker in made:
+        names.setdefault(maker, []).append(name)
+    return "; ".join(f"{', '.join(names[maker])} ({maker})" for maker in names)
+
+
+def _describe_kept(kept: list[tuple[str, str]]) -> str:
+    if not kept:
+        return ""
+    how = "To remove that too, set teardown = True above, or run, with your options:"
+    return f"Kept: {_group(kept)}.\n{how}\n{REMOVE}"
+
+
+def describe_end(settings: Settings, run: str, keep: bool, everything: bool) -> str:
+    """Return what a run removes at its end and what it keeps, by name, with who created it.
+
+    `keep`: the end removes nothing. `everything`: it removes also what other runs created.
+    """
+    if settings.db.host:
+        return ""
+    account = Site(settings, run=run, everything=everything)
+    cluster = Warehouse(account)
+    if keep and not everything:
+        return f"At the end nothing is removed. This removes everything later:\n{REMOVE}"
+    steps = _removals(account, cluster, _parts(account, cluster))
+    kept, gone = _kept(steps), []
+    if not any(name == f"cluster {cluster.name}" for name, _ in kept):
+        gone = [step for step in steps if step.action != "keep"]
+    made = [
+        (f"{step.resource} {step.name}", "of this run" if step.state == "missing" else step.state)
+        for step in gone
+    ]
+    removes = f"this run removes {_group(made)}" if made else "nothing is removed"
+    keeps = f" It keeps {_group(kept)}; --teardown removes that too." if kept else ""
+    return f"At the end {removes}.{keeps}"
+
+
 def _cost(account: Site, found: dict) -> str:
+    if found["ClusterStatus"] == "paused":
+        return f"${PRICES['usd_per_gb_month']}/GB-month"
     try:
         return f"${price_of(account, found).hour:.2f}/h"
     except ClusterError:
@@ -232,17 +316,21 @@ def _cost(account: Site, found: dict) -> str:
 
 def _verify_absent(account: Site) -> str:
     found = tagged(account)
-    if left := [name for name in found if not name.startswith("snapshot")]:
+    snapshots = [name for name in found if name.startswith("snapshot")]
+    rest = {name: tags for name, tags in found.items() if name not in snapshots}
+    if left := [name for name, tags in rest.items() if account.may_remove(tags)]:
         raise ClusterError(
             f"These still carry the tag cluster={account.identifier}: {', '.join(left)}. Run this "
             "again; if the settings were others when they were made, with those."
         )
-    still = f", except for the {', '.join(found)}" if found else ""
-    return f"Nothing with the tag cluster={account.identifier} is left{still}."
+    kept = [(name, account.describe(tags)) for name, tags in rest.items()]
+    what = "of this run" if kept else f"with the tag cluster={account.identifier}"
+    still = f", except for the {', '.join(snapshots)}" if snapshots else ""
+    return f"Nothing {what} is left{still}.\n{_describe_kept(kept)}".rstrip()
 
 
-def tagged(account: Site) -> list[str]:
-    """Return all that carries our tags, by asking each service for it."""
+def tagged(account: Site) -> dict[str, list[dict]]:
+    """Return the tags of all that carries ours, by its name, asking each service for it."""
     tags: dict[str, list] = {}
     wanted = {"TagKeys": ["project", "cluster"], "TagValues": [PROJECT, account.identifier]}
     for one in account.ask("redshift", "describe_tags", **wanted)["TaggedResources"]:
@@ -260,8 +348,13 @@ def tagged(account: Site) -> list[str]:
         lacking = ("NoSuchBucket", "NoSuchTagSet")
         answer = account.ask("s3", "get_bucket_tagging", lacking, Bucket=name)
         tags[f"bucket {name}"] = (answer or {"TagSet": []})["TagSet"]
-    ours = [name for name, own in tags.items() if account.is_ours(own)]
-    return [re.sub(r"^(\w+?)(group)?:", r"\1 \2 ", name).replace("  ", " ") for name in ours]
+    schedule = Schedule(account)
+    tags[f"schedule {schedule.name}"] = (schedule.find() or {"Tags": []})["Tags"]
+    return {
+        re.sub(r"^(\w+?)(group)?:", r"\1 \2 ", name).replace("  ", " "): own
+        for name, own in tags.items()
+        if account.is_ours(own)
+    }
 
 
 def status(settings: Settings) -> str:
@@ -280,26 +373,31 @@ def status(settings: Settings) -> str:
 
 
 def _lived(account: Site, found: dict) -> list[tuple[str, str]]:
-    """Return what a cluster is, what it costs, and when it is to go."""
+    """Return what a cluster is, who created it, what it costs, and when it is to go."""
     now, since = datetime.now(UTC), found.get("ClusterCreateTime") or datetime.now(UTC)
+    if found["ClusterStatus"] == "paused":  # nodes cost nothing since
+        now = min(now, expiry_of(found["Tags"]) or now)
     hours = (now - since) / timedelta(hours=1)
     nodes = f"{found['NumberOfNodes']} × {found['NodeType']}"
     what = f"{account.identifier}, {nodes}, {found['ClusterStatus']}"
-    lines = [("cluster", what), ("since", f"{since:%Y-%m-%d %H:%M} UTC, {hours:.1f} hours")]
+    lines = [("cluster", what), ("", account.name_maker(found["Tags"]))]
+    lines.append(("since", f"{since:%Y-%m-%d %H:%M} UTC, {hours:.1f} hours"))
     try:
         price = price_of(account, found)
         spent = f"about ${price.hour * hours:.2f} so far, an estimate: hours by price"
         lines += [("price", str(price)), ("", price.source), ("cost", spent)]
     except ClusterError as error:
         lines.append(("price", str(error)))
-    expires = _expiry(found)
-    passed = expires < f"{now:%Y-%m-%d %H:%M} UTC"
-    lines.append(("expired", f"{expires}; remove it: {REMOVE}") if passed else ("expires", expires))
-    return lines
+    when = _expiry(found["Tags"])
+    if _since_expiry(found):
+        return [*lines, ("expired", f"{when}; remove it: {REMOVE}")]
+    then = PAUSED if Schedule(account).find() else "nothing stops it by itself"
+    return [*lines, ("expires", f"{when}: {then}")]
 
 
 def running(settings: Settings) -> str:
-    """Return what is still running and costs, and how to remove it; '' when nothing does."""
+    """Return what is still running, who created it, what it costs, and how to remove it; '' when
+    nothing does."""
     if settings.db.host:
         return ""
     account = Site(settings)
@@ -307,22 +405,34 @@ def running(settings: Settings) -> str:
     if not found or not account.is_ours(found["Tags"]):
         return ""
     return (
-        f"The cluster {account.identifier} is {found['ClusterStatus']} in {account.region} and "
-        f"costs {_cost(account, found)} until it is removed: {REMOVE}"
+        f"The cluster {account.identifier} ({account.name_maker(found['Tags'])}) is "
+        f"{found['ClusterStatus']} in {account.region}{_since_expiry(found)} and costs "
+        f"{_cost(account, found)} until it is removed: {REMOVE}"
     )
+
+
+def _since_expiry(found: dict) -> str:
+    """Return the words that a cluster has expired; '' when it has not."""
+    over = expiry_of(found["Tags"]) and not upcoming(found["Tags"])
+    return f", expired at {_expiry(found['Tags'])}" if over else ""
 
 
 def endpoint(settings: Settings, account: Site | None = None) -> tuple[str, int]:
     """Return the host and port to connect to. Raises ClusterError when it can't be connected to."""
     if settings.db.host:
         return settings.db.host, settings.db.port
-    found = Warehouse(account or Site(settings)).needed()
-    where = found.get("Endpoint") or {}
+    account = account or Site(settings)
+    found = Warehouse(account).needed()
+    where, expired = found.get("Endpoint") or {}, _since_expiry(found)
     if found["ClusterStatus"] not in READY or not where.get("Address"):
+        remove = f"; or remove it: {REMOVE}" if expired else "."
         raise ClusterError(
-            f"The cluster {settings.cluster.identifier} is {found['ClusterStatus']}; run "
-            "01_provision, which brings it up and waits for it."
+            f"The cluster {settings.cluster.identifier} is {found['ClusterStatus']}{expired}; run "
+            f"01_provision, which brings it up and waits for it{remove}"
         )
+    if expired:
+        name = settings.cluster.identifier
+        account.progress(f"The cluster {name} has {expired.lstrip(', ')}; remove it: {REMOVE}")
     return where["Address"], where["Port"]
 
 

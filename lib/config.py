@@ -93,7 +93,7 @@ class Cluster:
     max_hourly_usd: float = option(
         1.0, "never create what costs more per hour, in US dollars", minimum=0
     )
-    expires_hours: int = option(24, "hours after which the cluster is marked as expired", minimum=1)
+    expires_hours: int = option(24, "hours after which AWS pauses the cluster", minimum=1)
     snapshot_days: int = option(7, "days that automatic snapshots are kept", minimum=1, maximum=35)
     final_snapshot_days: int = option(
         0, "days that a snapshot of a removed cluster is kept; 0: none is taken", minimum=0

@@ -32,6 +32,7 @@ class Plan:
     `confirmation`: what is said while that is lacking; empty when nothing needs it.
     `closing`: called after the last step, for the last words.
     `resume`: what is said after a step that failed.
+    `kept`: what stays though it is ours, said while nothing is carried out.
     """
 
     target: str
@@ -40,6 +41,7 @@ class Plan:
     confirmation: str = ""
     closing: Callable[[], str] = str
     resume: str = ""
+    kept: str = ""
 
     def __str__(self) -> str:
         rows = [(s.action, s.resource, s.name, s.state, s.cost) for s in self.steps]
@@ -56,7 +58,8 @@ class Plan:
     @property
     def how_to_confirm(self) -> str:
         """The words that would carry the plan out."""
-        return self.confirmation if self.pending else "Nothing to do."
+        said = self.confirmation if self.pending else "Nothing to do."
+        return f"{said}\n{self.kept}".rstrip()
 
     def apply(self, confirm: bool = False) -> str:
         """Carry the plan out, unless it needs a confirmation that is lacking; say what was done."""

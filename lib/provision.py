@@ -17,29 +17,31 @@ from lib.plan import Plan, ProvisionError, Step
 SAMPLE = ROOT / "data" / "sample"
 
 
-def creation(settings: Settings) -> Plan:
+def creation(settings: Settings, run: str = "") -> Plan:
     """Return the plan of creating what the target lacks: a database or a cluster, the sample.
 
+    `run`: the name of the run that is to own it; empty for a notebook that a person steps through.
     Raises ProvisionError when the data's folder is missing or something can't be created,
     WarehouseError when the database file is something else, AwsError when AWS refuses.
     """
     if settings.dwh.target == "redshift":
         from lib import cluster
 
-        plan = cluster.creation(settings)
+        plan = cluster.creation(settings, run=run)
         return replace(plan, steps=(*_create_data(settings), *plan.steps))
     return Plan(settings.dwh.target, (_create_database(settings), *_create_data(settings)))
 
 
-def removal(settings: Settings) -> Plan:
+def removal(settings: Settings, run: str = "", everything: bool = False) -> Plan:
     """Return the plan of removing what the project made: the database or cluster, the sample.
 
+    `run`: on `redshift` only what that run created is removed, unless `everything` is.
     Raises ProvisionError when the file holds something that this project did not make.
     """
     if settings.dwh.target == "redshift":
         from lib import cluster
 
-        return cluster.removal(settings)
+        return cluster.removal(settings, run=run, everything=everything)
     steps = (_remove_database(settings), *_remove_data(settings))
     listed = ", ".join(step.name for step in steps if step.apply)
     confirmation = (
@@ -48,6 +50,18 @@ def removal(settings: Settings) -> Plan:
         "ran before: python -m lib.run --only 05 --teardown"
     )
     return Plan(settings.dwh.target, steps, confirmation=confirmation)
+
+
+def describe_end(settings: Settings, run: str, keep: bool, everything: bool) -> str:
+    """Return what the run removes from AWS at its end and what it keeps; '' on `local`.
+
+    `keep`: the end removes nothing. `everything`: it removes also what other runs created.
+    """
+    if settings.dwh.target != "redshift":
+        return ""
+    from lib import cluster
+
+    return cluster.describe_end(settings, run, keep, everything)
 
 
 def status(settings: Settings) -> str:

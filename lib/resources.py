@@ -10,19 +10,24 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
 from lib import aws
 from lib.aws import Account, Clock
+from lib.config import Settings
 from lib.plan import ProvisionError, Step
 
 PROJECT = "sparkify-dwh"
 READY = {"available", "available, prep-for-resize", "available, resize-cleanup"}
+GOING = {"deleting", "final-snapshot"}
 BROKEN = {"hardware-failure", "storage-full"}  # and incompatible-…: AWS does not repair them
 RUN = "python -m lib.run --target redshift"
-REMOVE = f"{RUN} --only 05 --yes"
+REMOVE = f"{RUN} --only 05 --teardown"
+FOREIGN = "not ours"  # the state of what lacks our tags
 
 
 class ClusterError(ProvisionError):
@@ -30,20 +35,58 @@ class ClusterError(ProvisionError):
 
 
 class Site(Account):
-    """The account and region in which all this is: what is ours in it, its network, its door."""
+    """The account and region in which all this is: what is ours in it, its network, its door.
+
+    `run`: the name of the run, '' for a notebook that a person steps through. `everything`: whether
+    what other runs of this project created may be removed too.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        progress: Callable[[str], object] = print,
+        run: str = "",
+        everything: bool = False,
+    ):
+        super().__init__(settings, progress)
+        self.everything = everything
+        self.maker = {"owner": name_owner(self.arn), "run": tag_text(run) or "interactive"}
 
     @cached_property
+    def expires(self) -> datetime:
+        """When what is created now expires: one moment for all of it."""
+        return datetime.now(UTC) + timedelta(hours=self.settings.cluster.expires_hours)
+
+    @property
     def tags(self) -> list[dict]:
-        """The tags of everything that is ours."""
-        expires = datetime.now(UTC) + timedelta(hours=self.settings.cluster.expires_hours)
-        named = {"project": PROJECT, "cluster": self.identifier}
-        named["expires"] = f"{expires:%Y-%m-%dT%H:%MZ}"
+        """The tags of everything that is created now."""
+        named = {"project": PROJECT, "cluster": self.identifier} | self.maker
+        named["expires"] = f"{self.expires:%Y-%m-%dT%H:%MZ}"
         return [{"Key": key, "Value": value} for key, value in named.items()]
 
     def is_ours(self, tags: list[dict]) -> bool:
         """Whether the tags are those of this project and this cluster."""
-        named = {tag["Key"]: tag["Value"] for tag in tags}
+        named = by_key(tags)
         return (named.get("project"), named.get("cluster")) == (PROJECT, self.identifier)
+
+    def is_own(self, tags: list[dict]) -> bool:
+        """Whether this run created what has the tags."""
+        return self.is_ours(tags) and self.maker.items() <= by_key(tags).items()
+
+    def may_remove(self, tags: list[dict]) -> bool:
+        """Whether what has the tags is this run's, or ours where everything may be removed."""
+        return self.is_own(tags) or (self.everything and self.is_ours(tags))
+
+    def name_maker(self, tags: list[dict]) -> str:
+        """Return who created what has the tags, such as "of run 1 by user/ann"."""
+        if not self.is_ours(tags):
+            return FOREIGN
+        named = {"run": "unknown", "owner": "unknown"} | by_key(tags)
+        return f"of run {named['run']} by {named['owner']}"
+
+    def describe(self, tags: list[dict]) -> str:
+        """Return what a plan says of what has the tags: whose it is."""
+        return "of this run" if self.is_own(tags) else self.name_maker(tags)
 
     @cached_property
     def vpc(self) -> dict:
@@ -70,6 +113,40 @@ class Site(Account):
         if given:
             return str(ipaddress.ip_network(given)), "[CLUSTER] CLIENT_CIDR"
         return f"{my_address()}/32", "your address now"
+
+
+def by_key(tags: list[dict]) -> dict[str, str]:
+    """Return the tags' values by their keys."""
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def tag_text(text: str) -> str:
+    """Return the text with what a tag can't hold replaced, and no blank; its end when too long."""
+    return re.sub(r"[^\w+=.:/@-]", "_", text)[-256:]
+
+
+def name_owner(arn: str) -> str:
+    """Return whom an ARN names, such as user/ann or assumed-role/Admin/ann@example.com.
+
+    A session that a client named by the clock (botocore-session-1764000000) has another name in
+    each process, so that its role alone is the owner.
+    """
+    who = arn.split(":", 5)[5]
+    return tag_text(re.sub(r"^(assumed-role/.+)/[\w-]*\d{10}$", r"\1", who))
+
+
+def expiry_of(tags: list[dict]) -> datetime | None:
+    """Return when what has the tags expires; None when they don't say."""
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(by_key(tags).get("expires", ""))
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # as a person may write it
+    return None
+
+
+def upcoming(tags: list[dict]) -> datetime | None:
+    """Return when what has the tags expires; None when that is over, or when they don't say."""
+    expiry = expiry_of(tags)
+    return expiry if expiry and expiry > datetime.now(UTC) else None
 
 
 def my_address() -> str:
@@ -161,9 +238,9 @@ class Resource:
             self.write(operation, **arguments)
 
     def remove(self) -> None:
-        """Delete it, when it is there and ours."""
+        """Delete it, when it is there and may be removed."""
         found = self.find()
-        if found and self.account.is_ours(found["Tags"]):
+        if found and self.account.may_remove(found["Tags"]):
             self.delete(found)
 
     def creation(self) -> Step:
@@ -175,16 +252,17 @@ class Resource:
         if gaps := [why for why, *_ in self.gaps(found)]:
             state = gaps[0] if len(gaps) == 1 else f"{len(gaps)} gaps"
             return step(state, "update", self.ensure)
-        return step("ours", "keep")
+        return step(self.account.describe(found["Tags"]), "keep")
 
     def removal(self) -> Step:
         """Return the step that removes it."""
         found = self.find()
         if not found:
             return Step(self.kind, self.name, "missing", "none")
-        if not self.account.is_ours(found["Tags"]):
-            return Step(self.kind, self.name, "not ours", "keep", cost="")
-        return Step(self.kind, self.name, "ours", "delete", self.remove, self.cost)
+        state = self.account.describe(found["Tags"])
+        if self.account.may_remove(found["Tags"]):
+            return Step(self.kind, self.name, state, "delete", self.remove, self.cost)
+        return Step(self.kind, self.name, state, "keep", cost="" if state == FOREIGN else self.cost)
 
 
 class Bucket(Resource):
@@ -273,7 +351,7 @@ def tls_only(arn: str) -> dict:
 
 
 class Role(Resource):
-    """The role that COPY reads the data with: exactly the configured places, nothing else."""
+    """The role that COPY reads the data with, and AWS pauses the cluster with: nothing else."""
 
     kind, service, key, absent = "role", "iam", "RoleName", ("NoSuchEntity",)
 
@@ -308,21 +386,23 @@ class Role(Resource):
             yield "old reads", "put_role_policy", document
 
     def trust(self) -> dict:
-        """Return who may assume it: Redshift, for users of this cluster."""
+        """Return who may assume it: Redshift, for users of this cluster, and its scheduler."""
         here = f"arn:{self.account.partition}:redshift:{self.account.region}:{self.account.id}"
         users = {"sts:ExternalId": f"{here}:dbuser:{self.account.identifier}/*"}
+        allow = {"Effect": "Allow", "Action": "sts:AssumeRole"}
+        scheduler = {"Service": "scheduler.redshift.amazonaws.com"}
         return policy(
             {
                 "Sid": "Redshift",
-                "Effect": "Allow",
+                **allow,
                 "Principal": {"Service": "redshift.amazonaws.com"},
-                "Action": "sts:AssumeRole",
                 "Condition": {"StringLike": users},
-            }
+            },
+            {"Sid": "Scheduler", **allow, "Principal": scheduler},
         )
 
     def reads(self) -> dict:
-        """Return what it may read: the configured places in S3 and the scratch bucket."""
+        """Return what it may do: read the configured places and the scratch bucket; pause."""
         data, s3 = self.settings.data, f"arn:{self.account.partition}:s3:::"
         own = f"s3://{Bucket(self.account).name}"
         folders = [f"{place.rstrip('/')}/*" for place in (data.log_data, data.song_data, own)]
@@ -333,6 +413,7 @@ class Role(Resource):
                 keys.setdefault(bucket, set()).add(key)
         objects = sorted(f"{s3}{bucket}/{key}" for bucket in keys for key in keys[bucket])
         allow = {"Effect": "Allow", "Resource": [s3 + bucket for bucket in sorted(keys)]}
+        cluster = Warehouse(self.account).arn
         lists = [
             {
                 "Sid": f"List{number}",
@@ -347,6 +428,7 @@ class Role(Resource):
             {"Sid": "Read", **allow, "Action": "s3:GetObject", "Resource": objects},
             {"Sid": "Locate", **allow, "Action": "s3:GetBucketLocation"},
             *lists,
+            {**allow, "Sid": "Pause", "Action": "redshift:PauseCluster", "Resource": cluster},
         )
 
     def delete(self, found: dict) -> None:
@@ -476,11 +558,74 @@ class Subnets(Resource):
         )
 
 
+class Schedule(Resource):
+    """What pauses the cluster when it expires. AWS has no tags for it: its description holds ours.
+
+    It comes before the cluster, so that there is never one without it.
+    """
+
+    kind, key, drop = "schedule", "ScheduledActionName", "delete_scheduled_action"
+    absent = ("ScheduledActionNotFound",)
+
+    def find(self) -> dict | None:
+        """Return the scheduled action, with the tags that its description holds."""
+        answer = self.ask("describe_scheduled_actions", self.absent)
+        for found in (answer or {}).get("ScheduledActions", ()):
+            pairs = re.findall(r"(\w+)=(\S+)", found.get("ScheduledActionDescription", ""))
+            return found | {"Tags": [{"Key": key, "Value": value} for key, value in pairs]}
+        return None
+
+    def create(self) -> None:
+        """Create it for the moment when the cluster expires."""
+        tags = by_key(self.account.tags)
+        del tags["expires"]  # a later one would not be written here
+        self.write(
+            "create_scheduled_action",
+            ("ScheduledActionAlreadyExists",),
+            TargetAction={"PauseCluster": {"ClusterIdentifier": self.account.identifier}},
+            ScheduledActionDescription=" ".join(f"{key}={value}" for key, value in tags.items()),
+            slow="IAM role",  # as in `Warehouse.create`
+            **self._wanted(self._tags()),
+        )
+
+    def _tags(self) -> list[dict]:
+        """Return the tags of the cluster; none while there is none that stays."""
+        found = Warehouse(self.account).owned()
+        return found["Tags"] if found and found["ClusterStatus"] not in GOING else []
+
+    def _wanted(self, tags: list[dict]) -> dict:
+        """Return when and as whom the cluster is paused: when its tags say, or anew."""
+        when = upcoming(tags) or self.account.expires
+        role = copy_role(self.account, needed=False)
+        return {"Schedule": f"at({when.astimezone(UTC):%Y-%m-%dT%H:%M}:00)", "IamRole": role}
+
+    def gaps(self, found: dict) -> Iterator:
+        """Yield what differs from when and as whom it should be."""
+        tags, off = self._tags(), found.get("State") == "DISABLED"
+        wanted = self._wanted(tags)
+        if off or (tags and not upcoming(tags)) or not wanted.items() <= found.items():
+            changed = wanted | {"slow": "IAM role", "Enable": True}
+            yield "off" if off else "outdated", "modify_scheduled_action", changed
+
+    def ensure(self) -> None:
+        """Give a cluster whose expiry is over a new one, and let it be paused then."""
+        if (tags := self._tags()) and not upcoming(tags):
+            tags = [tag for tag in self.account.tags if tag["Key"] in ("project", "expires")]
+            arn = Warehouse(self.account).arn
+            self.account.write("redshift", "create_tags", ResourceName=arn, Tags=tags)
+        super().ensure()
+
+
 class Warehouse(Resource):
     """The cluster: encrypted, its admin's password kept by Secrets Manager, known to nobody."""
 
     kind, key = "cluster", "ClusterIdentifier"
     look, listed, absent = "describe_clusters", "Clusters", ("ClusterNotFound",)
+
+    def __init__(self, account: Site):
+        super().__init__(account)
+        here = f"arn:{account.partition}:redshift:{account.region}:{account.id}"
+        self.arn = f"{here}:cluster:{self.name}"
 
     def create(self) -> None:
         """Create it, with all that its safety needs in the one call."""
@@ -560,9 +705,9 @@ class Warehouse(Resource):
             now = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
             how = {"FinalClusterSnapshotIdentifier": f"{self.name}-final-{now}"}
             how |= {"FinalClusterSnapshotRetentionPeriod": days, "SkipFinalClusterSnapshot": False}
-        while found and self.account.is_ours(found["Tags"]):
+        while found and self.account.may_remove(found["Tags"]):
             state = found["ClusterStatus"]
-            if state not in ("deleting", "final-snapshot"):
+            if state not in GOING:
                 busy = ("ClusterNotFound", "InvalidClusterState")  # tried again at the next look
                 self.write("delete_cluster", busy, **how)
             clock.wait(f"{self.name} is {state}")

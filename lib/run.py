@@ -68,7 +68,7 @@ def parser() -> Parser:
     add("--name", help="name of the run's folder (default: time and target)")
     add("--yes", action="store_true", help="confirm what costs money or deletes (redshift)")
     add("--keep", action="store_true", help="leave the cluster running (redshift)")
-    add("--teardown", action="store_true", help="remove the warehouse at the end (local)")
+    add("--teardown", action="store_true", help="remove the warehouse at the end, whoever made it")
     add("--full-refresh", action="store_true", help="build the star anew from staging (03_load)")
     add("--export", metavar="FOLDER", help="write the star as Parquet and CSV, and run nothing")
     add("--status", action="store_true", help="show what exists and costs, and run nothing")
@@ -121,7 +121,7 @@ def parameters_for(arguments, settings: config.Settings, folder: Path) -> dict[s
     known = {name: declared(name) for name in selected(arguments.first, arguments.only)}
     types = {parameter: kind for kinds in known.values() for parameter, kind in kinds.items()}
     local = settings.dwh.target == "local"
-    given = {"target": settings.dwh.target, "out": str(folder)}
+    given = {"target": settings.dwh.target, "out": str(folder), "run": folder.name}
     given |= {place: getattr(arguments, place) or "" for place in PLACES}
     if arguments.full_refresh:
         if "03_load" not in known:
@@ -135,8 +135,9 @@ def parameters_for(arguments, settings: config.Settings, folder: Path) -> dict[s
         given[name] = converted(name, text, types[name])
     confirmed = {
         "01_provision": arguments.yes,
-        "05_teardown": arguments.teardown if local else arguments.yes and not arguments.keep,
+        "05_teardown": arguments.yes and not arguments.keep and not local,
     }
+    given["teardown"] = arguments.teardown
     return {
         notebook: {
             name: value
@@ -355,17 +356,19 @@ def prepared(arguments, settings: config.Settings) -> Run:
     runs = Path(os.path.abspath(os.path.expanduser(arguments.runs)))
     parameters = parameters_for(arguments, settings, runs / name)
     if settings.dwh.target == "redshift" and {"01_provision", "02_schema"} <= parameters.keys():
-        _show_price(settings, arguments.yes)
+        _show_price(settings, arguments, name)
     return Run(new_folder(runs, name), parameters, settings)
 
 
-def _show_price(settings: config.Settings, confirmed: bool) -> None:
-    """Show what a run would create, and go on only when that is confirmed."""
+def _show_price(settings: config.Settings, arguments, name: str) -> None:
+    """Show what a run would create and remove, and go on only when that is confirmed."""
     from lib import provision
 
-    plan = provision.creation(settings)
-    print(f"{plan}\n", flush=True)
-    if plan.pending and not confirmed:
+    plan = provision.creation(settings, name)
+    keep = arguments.keep or not (arguments.yes or plan.pending)
+    end = provision.describe_end(settings, name, keep, arguments.teardown)
+    print(f"{plan}\n\n{end}\n", flush=True)
+    if plan.pending and not arguments.yes:
         raise UsageError(plan.how_to_confirm)
 
 

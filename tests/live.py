@@ -56,7 +56,7 @@ def main(words: list[str]) -> int:
         if not any(codes):
             found = compared(settings)
     finally:
-        codes.append(run.main([*words, "--only", "05", "--yes"]))
+        codes.append(run.main([*words, "--only", "05", "--teardown"]))
         print(provision.status(settings))
     print("\n".join(found) or "Every table and every analysis is equal on both engines.")
     return int(any(codes) or bool(found))

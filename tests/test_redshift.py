@@ -448,6 +448,20 @@ def test_the_live_test_runs_all_five_notebooks_compares_both_engines_and_leaves_
         assert not [text for text in [*written, said.out.encode()] if secret.encode() in text]
 
 
+def test_a_run_removes_what_it_created_and_keeps_and_names_what_another_run_created(
+    double, own_cluster, tmp_path, capsys
+):
+    words = ["--target", "redshift", *own_cluster("shared")]
+    assert run.main([*words, "--only", "01", "--yes", "--name", "monday"]) == 0
+    capsys.readouterr()
+    assert run.main([*words, "--only", "05", "--yes", "--name", "tuesday"]) == 0
+    assert "The cluster shared (of run monday by user/analyst) is av" in capsys.readouterr().out
+    assert not nothing_is_left(double, "shared")
+    elsewhere = ["--runs", str(tmp_path / "elsewhere")]
+    assert run.main([*words, *elsewhere, "--only", "05", "--yes", "--name", "monday"]) == 0
+    assert nothing_is_left(double, "shared")
+
+
 def test_the_live_test_does_nothing_without_your_word(double, own_cluster, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda _: "")
     before = len(double.aws.calls)
@@ -461,5 +475,7 @@ def test_a_failed_run_says_what_is_still_running_and_what_it_costs(double, tmp_p
     done = runner(*words, "--only", "03", "--runs", str(tmp_path))
     assert done.returncode == 1
     assert "03_load failed at" in done.stderr
-    assert "The cluster sparkify-dwh is available in us-west-2 and costs $0.54" in done.stderr
-    assert "--only 05 --yes" in done.stderr
+    by = "(of run interactive by user/analyst)"
+    said = f"The cluster sparkify-dwh {by} is available in us-west-2 and costs $0.54"
+    assert said in done.stderr
+    assert "--only 05 --teardown" in done.stderr

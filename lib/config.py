@@ -17,6 +17,11 @@ from pathlib import Path
 
 from lib import ROOT, UserError
 
+# By the kind of data: what to name as the source of a figure, and the DuckDB file, one for each, so
+# that the sample never mixes with other data.
+SOURCES = {"sample": "Sparkify sample (invented data)", "own": "Sparkify event logs"}
+DATABASES = {"sample": "data/sample.duckdb", "own": "data/warehouse.duckdb"}
+
 
 class ConfigError(UserError):
     """A setting that is unknown or has a value that can't be used."""
@@ -135,13 +140,14 @@ class Settings:
 
     @property
     def uses_sample(self) -> bool:
-        """Whether the data is the project's own sample."""
-        return not self.data.log_data
+        """Whether the data is the project's own sample, named or not."""
+        places = ("data/sample/log_data", "data/sample/song_data")
+        return (self.log_data, self.song_data) == tuple(map(located, places))
 
     @property
-    def source(self) -> str:
-        """What to name as the source of a figure."""
-        return "Sparkify sample (invented data)" if self.uses_sample else "Sparkify event logs"
+    def data_kind(self) -> str:
+        """The kind of the data: sample or own."""
+        return "sample" if self.uses_sample else "own"
 
     @property
     def log_data(self) -> str:
@@ -155,9 +161,13 @@ class Settings:
 
     @property
     def database(self) -> Path:
-        """The DuckDB file. The sample has its own, so that it never mixes with other data."""
-        default = "data/sample.duckdb" if self.uses_sample else "data/warehouse.duckdb"
-        return Path(located(self.local.database or default))
+        """The DuckDB file."""
+        return Path(located(self.local.database or DATABASES[self.data_kind]))
+
+    @property
+    def is_default_database(self) -> bool:
+        """Whether the DuckDB file is at a place of the project's own choice."""
+        return str(self.database) in map(located, DATABASES.values())
 
 
 SECTIONS = {section.name.upper(): type(section.default) for section in fields(Settings)}

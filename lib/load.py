@@ -63,6 +63,7 @@ STAR_AUDITS = (
 BY_SPAN = ("merge_songplays", "merge_duplicates", "every_play_is_there")
 NO_TIME = (datetime(1970, 1, 1), datetime(1970, 1, 1))
 SHOWN = 5  # offending rows that a failed audit shows
+KINDS = {"sample": "the sample, which is invented", "own": "other data than the sample"}
 LISTED = 20  # bad records that a load which they stop lists
 TELLING = 20  # records, from which on a field that none has is taken for a missing one
 TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds, at random
@@ -314,6 +315,7 @@ class _Attempt:
         """Stage, merge, record and audit what is new; `result` says what that was."""
         ((self.batch_id,),) = self.warehouse.rows("load/next_batch")
         self.warehouse.require_model()
+        self._claim()
         before = self.warehouse.row_counts()
         forgotten = self._forget()
         places = {SONGS: self.settings.song_data, EVENTS: self.settings.log_data}
@@ -331,6 +333,18 @@ class _Attempt:
             self._bring_in(places, rebuild)
         self.result.rows = self.warehouse.row_counts()
         self.result.plays, self.result.matched = self.warehouse.coverage()
+
+    def _claim(self) -> None:
+        """Say in the warehouse which kind of data it holds; raise LoadError for the other kind."""
+        held, kind = self.warehouse.data_kind, self.settings.data_kind
+        if held is None:
+            self.warehouse.run("load/claim", data_kind=kind)
+        elif held != kind:
+            forgotten = " name your data with LOG_DATA and SONG_DATA, or" if held == "own" else ""
+            raise LoadError(
+                f"{self.warehouse.place} holds {KINDS[held]}, and this load would add "
+                f"{KINDS[kind]};{forgotten} {self.warehouse.another}. Nothing was loaded."
+            )
 
     def committed(self) -> bool:
         """Ask the ledger whether this load was committed when its connection broke."""

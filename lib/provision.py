@@ -102,7 +102,8 @@ def _make_database(settings: Settings) -> None:
     except OSError as error:
         folder = settings.database.parent
         raise ProvisionError(f"The folder {folder} can't be made: {error.strerror}.") from None
-    warehouse.connect(settings, create=True).close()
+    with closing(warehouse.connect(settings, create=True)) as made, made.transaction():
+        made.mark()
 
 
 def _create_data(settings: Settings) -> tuple[Step, ...]:
@@ -133,18 +134,20 @@ def _remove_database(settings: Settings) -> Step:
     if not file.exists():
         return Step("database", name, "missing", "none")
     with closing(warehouse.connect(settings, read_only=True)) as opened:
-        foreign = opened.foreign_tables()
+        is_ours, foreign = opened.has_mark(), opened.foreign_objects()
+    if not is_ours:
+        return Step("database", name, "empty and not marked as ours", "keep")
     if foreign:
         raise ProvisionError(
-            f"{file} holds tables that this project did not make ({', '.join(foreign)}); "
-            "move them elsewhere, or delete the file yourself."
+            f"{file} holds what this project did not make ({', '.join(foreign)}); "
+            "move it elsewhere, or delete the file yourself."
         )
     return Step("database", name, "exists", "delete", lambda: _delete(file))
 
 
 def _delete(file: Path) -> None:
+    file.with_name(file.name + ".wal").unlink(missing_ok=True)  # first: alone it is no database
     file.unlink(missing_ok=True)
-    file.with_name(file.name + ".wal").unlink(missing_ok=True)
 
 
 def _remove_data(settings: Settings) -> tuple[Step, ...]:
@@ -153,4 +156,6 @@ def _remove_data(settings: Settings) -> tuple[Step, ...]:
     name = warehouse.shown(SAMPLE)
     if not SAMPLE.exists():
         return (Step("sample data", name, "missing", "none"),)
+    if not settings.is_default_database:  # other warehouses may be made from it
+        return (Step("sample data", name, "exists", "keep"),)
     return (Step("sample data", name, "exists", "delete", lambda: _sample().remove(SAMPLE)),)

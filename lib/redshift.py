@@ -20,6 +20,8 @@ from lib.records import Kind, opened
 from lib.source import Batch
 from lib.warehouse import (
     BOUND,
+    MARK,
+    TABLES,
     Conflict,
     ConnectionLost,
     CopyError,
@@ -51,12 +53,17 @@ class Redshift(Warehouse):
     dialect = "redshift"
     copies = True
     url = "redshift+redshift_connector://"
+    another = "create another database there and name it in [DB] NAME"
+    removal = "drop its tables"
+    schema = home = "public"
+    tables = (MARK, "load_lock", *TABLES)
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.closing = ExitStack()
         self.host, self.port = cluster.endpoint(settings)
         self.label = f"redshift · {settings.cluster.identifier} · {self.host}:{self.port}"
+        self.place = f"The database {settings.db.name} on {self.host}"
         self._open()
 
     def _open(self) -> None:
@@ -92,11 +99,6 @@ class Redshift(Warehouse):
         self._open()
         with self.transaction():
             return
-
-    def create_schema(self) -> None:
-        """Create the tables and views that are not there yet."""
-        super().create_schema()
-        self.run("copy/lock_table")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -159,8 +161,6 @@ class Redshift(Warehouse):
             # As they are: pandas would make a whole number that may be NULL a double.
             yield pd.DataFrame([tuple(row) for row in rows], columns=names, dtype=object)
         self.run("export/close")
-
-    home = "public"
 
     @cached_property
     def role(self) -> str:

@@ -94,12 +94,17 @@ def write(notebook: Path, to: Path, title: str) -> Path:
 
 def headline(notebook: Path) -> list[dict[str, str]]:
     """Return the figures of an executed notebook's headline, as lib/summary.py names them."""
-    nb = nbformat.read(notebook, as_version=4)
     names = ("figure", "period", "value", "change", "before")
+    return [dict(zip(names, row, strict=False)) for row in tagged_rows(notebook, "headline")]
+
+
+def tagged_rows(notebook: Path, tag: str) -> list[list[str]]:
+    """Return the texts of the rows that the cells of a tag show in an executed notebook."""
+    nb = nbformat.read(notebook, as_version=4)
     return [
-        dict(zip(names, row, strict=False))
+        row
         for cell in nb.cells
-        if "headline" in cell.metadata.get("tags", [])
+        if tag in cell.metadata.get("tags", [])
         for output in cell.get("outputs", [])
         for row in rows(output.get("data", {}).get("text/html", ""))
     ]

@@ -163,7 +163,7 @@ class Run:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "status": "running",
             "target": self.settings.dwh.target,
-            "data": _data(self.settings),
+            "data": _data(self.settings) if "03_load" in self.parameters else "",
             "parameters": self.parameters,
             "notebooks": [{"name": name, "status": "pending"} for name in self.parameters],
         }
@@ -210,6 +210,8 @@ class Run:
         notebook = self.folder / f"{name}.ipynb"
         report.write(notebook, self.folder / "report.html", f"Sparkify · {self.folder.name}")
         self.journal["headline"] = report.headline(notebook)
+        facts = dict(report.tagged_rows(notebook, "about"))
+        self.journal["data"] = self.journal["data"] or facts["Data"]
 
     def _write_index(self) -> None:
         """Write the page over all runs; what stops that says so, and the run stands."""
@@ -322,9 +324,8 @@ def new_folder(runs: Path, name: str) -> Path:
 
 def _data(settings: config.Settings) -> str:
     """Say what data a run is on, in words that anyone may read."""
-    if settings.uses_sample:
-        return settings.source
-    return f"{settings.source}, {config.named(settings.log_data)}"
+    source = config.SOURCES[settings.data_kind]
+    return source if settings.uses_sample else f"{source}, {config.named(settings.log_data)}"
 
 
 def _short(path: Path) -> str:

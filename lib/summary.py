@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import charts
-from lib.config import Settings, named
+from lib.config import SOURCES, Settings, named
 from lib.load import STAGE_AUDITS, STAR_AUDITS, Scope
 from lib.warehouse import Warehouse
 
@@ -125,17 +125,19 @@ def about(warehouse: Warehouse, settings: Settings, out: str) -> pd.DataFrame:
         "Run": Path(out).name or "interactive",
         "Made": moment(datetime.now(UTC)),
         "Warehouse": f"{target}, {engine}",
-        "Data": settings.source,
+        "Data": warehouse.source,
         "Events from": named(settings.log_data),
         "Songs from": named(settings.song_data),
         "Versions": ", ".join(versions),
     }
+    if facts["Data"] != SOURCES[settings.data_kind]:  # the data was not named again
+        del facts["Events from"], facts["Songs from"]
     return pd.DataFrame(list(facts.items()), columns=["fact", "value"])
 
 
-def caution(settings: Settings) -> str:
+def caution(warehouse: Warehouse, settings: Settings) -> str:
     """Return the sentence that says where the figures would mislead."""
-    if settings.uses_sample:
+    if warehouse.data_kind == "sample":
         return (
             "All of this data is invented: a generator made the listeners, the songs and the "
             "plays, so the figures show what the warehouse can answer, and nothing of real people."

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import UserError
-from lib.config import Settings
+from lib.config import SOURCES, Settings
 
 if TYPE_CHECKING:
     from lib.source import Batch
@@ -25,6 +27,8 @@ STAR = ("users", "songs", "artists", "time", "songplays")
 LEDGER = ("load_files", "load_rejects")
 TABLES = (*STAGING, *STAR, *LEDGER)
 VIEWS = ("song_catalogue", "plays")
+MARK = "warehouse_mark"
+TABLE = "BASE TABLE"  # what information_schema calls a table
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
 PROBES = 200  # parses of pieces of a bundle, to find its bad files
 # MB of memory for DuckDB: 16 threads load a million events with 96 each, and run out of 48 each.
@@ -123,6 +127,11 @@ class Warehouse:
     dialect: str
     copies = False  # whether it fetches files from S3 by itself
     label: str
+    place: str  # what and where the database is, as a sentence begins
+    another: str  # how to name another one
+    removal: str  # how to remove what this project did not make
+    schema: str  # where the tables are
+    tables = (MARK, *TABLES)  # what this project makes on the engine
     closing: ExitStack
 
     def close(self) -> None:
@@ -149,13 +158,61 @@ class Warehouse:
         return self.frame(f"analysis/{name}", **{"level": "", **values})
 
     def create_schema(self) -> None:
-        """Create the tables and views that are not there yet.
+        """Create the tables and views that are not there yet, all of them or none.
 
-        Raises WarehouseError when those that are there are an earlier version's.
+        Raises WarehouseError when what is there is an earlier version's, or not this project's.
         """
-        self.require_model()
-        for table in (*TABLES, *VIEWS):
-            self.run(f"schema/{table}")
+        with Warehouse.transaction(self):  # a load's own one locks a table that may be missing
+            self.mark()
+            self.require_model()
+            for name in (*self.tables[1:], *VIEWS):
+                self.run(f"schema/{name}")
+
+    def mark(self) -> None:
+        """Say in the database, unless it says so already, that this project made it.
+
+        Raises WarehouseError when it holds something and has no mark.
+        """
+        if not self.has_mark():
+            made = {"version": version("sparkify-dwh"), "created_at": f"{datetime.now(UTC):%F %T}"}
+            self.run(f"schema/{MARK}", made)
+
+    def has_mark(self) -> bool:
+        """Tell whether this project made the database; False only when there is nothing in it.
+
+        Raises WarehouseError when there is something and no mark, or a view in a table's place.
+        """
+        types = dict(self.rows("status/tables"))
+        for name in self.tables:
+            if types.get(name, TABLE) != TABLE:
+                raise WarehouseError(
+                    f"{self.place} has a {types[name].lower()} {name} where this project has a "
+                    f"table, so it is not used; {self.another}."
+                )
+        if MARK not in types and (objects := self.rows("status/objects")):
+            raise WarehouseError(self._why_not_ours(objects, types))
+        return MARK in types
+
+    def _why_not_ours(self, objects: list[tuple], types: Collection[str]) -> str:
+        more = f" and {len(objects) - 1:,} more" if len(objects) > 1 else ""
+        advice = self.another
+        if {*LEDGER} <= {*types}:
+            advice += f"; if an earlier version made it, {self.removal} yourself and load anew"
+        return (
+            f"{self.place} holds {_described(objects[0])}{more} and no mark of this project, so it "
+            f"is left as it is; {advice}."
+        )
+
+    @property
+    def data_kind(self) -> str | None:
+        """The kind of data that was loaded, sample or own; None before the first load."""
+        ((kind,),) = self.rows("status/data_kind")
+        return kind
+
+    @property
+    def source(self) -> str:
+        """What to name as the source of a figure."""
+        return SOURCES[self.data_kind]
 
     def require_model(self) -> None:
         """Raise WarehouseError when a table lacks a column, as an earlier version made it."""
@@ -167,11 +224,6 @@ class Warehouse:
                     f"The table {table} has no column {column}: an earlier version made it. Remove "
                     "the warehouse with 05_teardown and load anew; the data files stay."
                 )
-
-    @property
-    def home(self) -> str:
-        """Where the tables are, as a name before theirs tells it."""
-        raise NotImplementedError
 
     def row_counts(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
         """Return the number of rows of each table, by name."""
@@ -189,7 +241,7 @@ class Warehouse:
         if not loads:
             return ["nothing was loaded yet"]
         batch, at = max((batch, at) for *_, batch, at in loads)
-        lines = [f"last load {batch}, {at:%Y-%m-%d %H:%M} UTC"]
+        lines = [f"last load {batch}, {at:%Y-%m-%d %H:%M} UTC", f"data      {self.source}"]
         for kind, files, size, rows, rejects, *_ in loads:
             left_out = f", {rejects:,} rejects" if rejects else ""
             lines.append(f"{kind:<9} {rows:,} from {files:,} files, {size / 1e6:,.1f} MB{left_out}")
@@ -207,10 +259,11 @@ class Warehouse:
         if level and level not in found:
             raise WarehouseError(f"No play is of the level {level!r}; name {' or '.join(found)}.")
 
-    def foreign_tables(self) -> list[str]:
-        """Return the names of tables and views that are not of this project's model."""
-        found = [name for (name,) in self.rows("status/tables")]
-        return [name for name in found if name not in (*TABLES, *VIEWS)]
+    def foreign_objects(self) -> list[str]:
+        """Return kind and name of all in the database that is not of this project's model."""
+        ours = {("table", self.schema, name) for name in self.tables}
+        ours |= {("view", self.schema, name) for name in VIEWS}
+        return [_described(found) for found in self.rows("status/objects") if found not in ours]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -243,7 +296,7 @@ class Warehouse:
     def why_refused(message: str) -> str:
         """Return an engine's message, or what to do when a table of the model is missing."""
         missing = MISSING.search(message)
-        if missing and missing[1] in (*TABLES, *VIEWS):
+        if missing and missing[1] in (MARK, "load_lock", *TABLES, *VIEWS):
             return f"The warehouse has no table {missing[1]}; run 02_schema first."
         return message
 
@@ -257,18 +310,20 @@ class DuckDB(Warehouse):
     dialect = "duckdb"
     url = "duckdb:///:memory:"
 
+    another = "name another file with the parameter database"
+    removal = "delete the file"
+    schema = "main"
+
     def __init__(self, settings: Settings, read_only: bool = False):
         import duckdb
 
         self.file = settings.database
+        self.place = str(self.file)
         self.closing = ExitStack()
         self.label = f"local · DuckDB {duckdb.__version__} · {shown(self.file)}"
         self._error = duckdb.Error
         if not _may_be_duckdb(self.file):
-            raise WarehouseError(
-                f"{self.file} is not a DuckDB database; name another file with the parameter "
-                "database."
-            )
+            raise WarehouseError(f"{self.file} is not a DuckDB database; {self.another}.")
         try:
             self.raw = duckdb.connect(
                 str(self.file), read_only=read_only, config=_duckdb_settings(settings)
@@ -318,7 +373,7 @@ class DuckDB(Warehouse):
     def home(self) -> str:
         """Catalogue and schema."""
         ((catalogue,),) = self._execute("select current_database()").fetchall()
-        return f"{_quoted(catalogue)}.main"
+        return f"{_quoted(catalogue)}.{self.schema}"
 
     def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
         """Parse the batch's parts into its staging table; the batch knows their records.
@@ -388,13 +443,25 @@ def connect(settings: Settings, read_only: bool = False, create: bool = False) -
     if settings.dwh.target == "redshift":
         from lib.redshift import Redshift
 
-        return Redshift(settings)
-    if not create and not settings.database.exists():
+        opened: Warehouse = Redshift(settings)
+    elif create or settings.database.exists():
+        opened = DuckDB(settings, read_only)
+    else:
         raise WarehouseError(
             f"There is no warehouse at {settings.database}; run 01_provision first, "
-            "or name another file with the parameter database."
+            f"or {DuckDB.another}."
         )
-    return DuckDB(settings, read_only)
+    try:
+        opened.has_mark()
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _described(found: tuple[str, str, str]) -> str:
+    kind, schema, name = found
+    return f"the {kind} {schema}.{name}"
 
 
 def _quoted(name: str) -> str:

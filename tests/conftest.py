@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import redshift_connector
 
-from lib import ROOT, cluster, config, warehouse
+from lib import ROOT, cluster, config, provision, warehouse
 from lib.load import load
 from lib.warehouse import TABLES
 from tests.browser import chromium
@@ -350,6 +350,19 @@ def settings(tmp_path):
             "database": tmp_path / "dwh.duckdb",
         }
         return config.load(own, environ={}, **(places | overrides))
+
+    return make
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Give settings of a project in a folder of its own, whose places are the default ones."""
+    monkeypatch.setattr(config, "ROOT", tmp_path)
+    monkeypatch.setattr(provision, "SAMPLE", tmp_path / "data" / "sample")
+    (tmp_path / "dwh.cfg").touch()
+
+    def make(**overrides) -> config.Settings:
+        return config.load(tmp_path / "dwh.cfg", environ={}, **overrides)
 
     return make
 

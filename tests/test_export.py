@@ -69,7 +69,7 @@ def test_a_warehouse_without_the_view_gets_it_from_02_schema(loaded):
     for table in ("time", "users", "songs", "artists"):
         loaded.dwh._execute(f"delete from {table}")
         assert loaded.rows("select count(*) from plays") == [(3,)], "no play is ever dropped"
-    assert "plays" not in loaded.dwh.foreign_tables(), "it is removed with the warehouse"
+    assert loaded.dwh.foreign_objects() == [], "it is removed with the warehouse"
 
 
 # The files

@@ -25,7 +25,7 @@ HEAVY = {"boto3", "duckdb", "jinja2", "matplotlib", "nbconvert", "pandas", "pape
 HEAVY |= {"redshift_connector", "sqlalchemy", "ua_parser"}
 LATE = {"jinja2", "ua_parser"}  # imported where they are used
 USED = {
-    "01_provision": {"duckdb"},
+    "01_provision": {"duckdb", "jinja2"},
     "02_schema": {"duckdb", "jinja2", "pandas", "sqlalchemy"},
     "03_load": {"duckdb", "jinja2", "pandas", "sqlalchemy"},
     "04_analyse": {"duckdb", "jinja2", "matplotlib", "pandas", "sqlalchemy", "ua_parser"},

@@ -119,13 +119,13 @@ def test_days_are_written_as_short_as_they_are_clear(first, last, said):
 
 
 @pytest.mark.parametrize(
-    ("uses_sample", "log_data", "said"),
+    ("kind", "log_data", "said"),
     [
-        (True, "", "All of this data is invented"),
-        (False, "s3://udacity-dend/log_data", "These are Sparkify's public logs; their users are"),
-        (False, "/data/log_data", "If these are Sparkify's public logs, their users are simulated"),
+        ("sample", "", "All of this data is invented"),
+        ("own", "s3://udacity-dend/log_data", "These are Sparkify's public logs; their users are"),
+        ("own", "/data/log_data", "If these are Sparkify's public logs, their users are simulated"),
     ],
 )
-def test_a_reader_is_told_what_the_data_is_not(uses_sample, log_data, said):
-    settings = SimpleNamespace(uses_sample=uses_sample, log_data=log_data)
-    assert summary.caution(settings).startswith(said)
+def test_a_reader_is_told_what_the_data_is_not(kind, log_data, said):
+    warehouse, settings = SimpleNamespace(data_kind=kind), SimpleNamespace(log_data=log_data)
+    assert summary.caution(warehouse, settings).startswith(said)

@@ -33,6 +33,7 @@ IDENTIFIERS = {
     **{"columns": ["artist", "auth"], "manifest": "s3://bucket/manifest", "role": "arn:aws:iam::1"},
     **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
     **{"maxerror": 0, "home": "main", "all": False, "audits": STAR_AUDITS},
+    **{"version": "1.0", "created_at": "2018-11-01 00:00:00"},
 }
 VALUES = {
     "batch_id": 1,
@@ -43,6 +44,7 @@ VALUES = {
     "least": 5,
     "level": "",
     "session_id": 1,
+    "data_kind": "own",
     "file": "plays.csv",
 }
 VALUES |= {"since": datetime(2018, 11, 1), "until": datetime(2018, 11, 2)}

@@ -122,3 +122,20 @@ temp.{{ table }}
 {% macro held_ready() -%}
 materialized
 {%- endmacro %}
+
+{#- What is in the database besides DuckDB's own: kind, schema and name. -#}
+{% macro user_objects() -%}
+(
+    select 'table' as kind, schema_name, table_name as object_name, database_name, internal
+    from duckdb_tables()
+    union all
+    select 'view', schema_name, view_name, database_name, internal from duckdb_views()
+    union all
+    select 'sequence', schema_name, sequence_name, database_name, false from duckdb_sequences()
+    union all
+    select 'macro', schema_name, function_name, database_name, internal from duckdb_functions()
+    union all
+    select 'type', schema_name, type_name, database_name, internal from duckdb_types()
+) as objects
+where database_name = current_database() and not internal
+{%- endmacro %}

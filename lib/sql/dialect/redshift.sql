@@ -71,3 +71,26 @@ fnv_hash({{ text }})
 {% macro held_ready() -%}
 
 {%- endmacro %}
+
+{#- What is in the database besides Redshift's own, which the user with the number 1 has made: kind,
+    schema and name. -#}
+{% macro user_objects() -%}
+(
+    select
+        cast(case relkind when 'v' then 'view' else 'table' end as varchar(16)) as kind,
+        cast(nspname as varchar(128)) as schema_name,
+        cast(relname as varchar(128)) as object_name
+    from pg_class
+    inner join pg_namespace on pg_class.relnamespace = pg_namespace.oid
+    where relkind in ('r', 'v') and relowner <> 1
+    union all
+    select
+        cast('function' as varchar(16)),
+        cast(nspname as varchar(128)),
+        cast(proname as varchar(128))
+    from pg_proc
+    inner join pg_namespace on pg_proc.pronamespace = pg_namespace.oid
+    where proowner <> 1
+) as objects
+where substring(schema_name, 1, 3) <> 'pg_' and schema_name <> 'information_schema'
+{%- endmacro %}

@@ -1,5 +1,5 @@
--- The tables and views of the database.
-select table_name
+-- Name and type of each table and view where this project has its own.
+select cast(table_name as varchar(128)) as table_name, cast(table_type as varchar(16)) as table_type
 from information_schema.tables
-where table_schema not in ('information_schema', 'pg_catalog')
+where table_catalog = current_database() and table_schema = current_schema()
 order by table_name

@@ -1,0 +1,4 @@
+-- What anybody has made in the database, in any schema: kind, schema and name of each.
+select kind, schema_name, object_name
+from {{ engine.user_objects() }}
+order by schema_name, kind, object_name

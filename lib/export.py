@@ -32,11 +32,11 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
     Raises ExportError when `folder` exists or can't be made, WarehouseError when the warehouse
     can't be read or there is no room.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     with (
-        closing(connect(settings, read_only=True)) as opened,
-        opened.snapshot(),
         complete(folder) as unfinished,
+        closing(connect(settings, read_only=True, writes=unfinished)) as opened,
+        opened.snapshot(),
         _as_duckdb(opened, settings) as duckdb,
     ):
         for table in EXPORTED:

@@ -133,8 +133,13 @@ def _remove_database(settings: Settings) -> Step:
     name = warehouse.shown(file)
     if not file.exists():
         return Step("database", name, "missing", "none")
-    with closing(warehouse.connect(settings, read_only=True)) as opened:
-        is_ours, foreign = opened.has_mark(), opened.foreign_objects()
+    try:
+        with closing(warehouse.connect(settings, read_only=True)) as opened:
+            is_ours, foreign = opened.has_mark(), opened.foreign_objects()
+    except warehouse.Damaged as damage:
+        if not damage.ours:
+            raise
+        return Step("database", name, "damaged", "delete", lambda: _delete(file))
     if not is_ours:
         return Step("database", name, "empty and not marked as ours", "keep")
     if foreign:

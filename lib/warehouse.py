@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lib import UserError
@@ -30,6 +32,7 @@ VIEWS = ("song_catalogue", "plays")
 MARK = "warehouse_mark"
 TABLE = "BASE TABLE"  # what information_schema calls a table
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
+REMOVE = "python -m lib.run --only 05 --teardown, with the options that you ran before"
 PROBES = 200  # parses of pieces of a bundle, to find its bad files
 # MB of memory for DuckDB: 16 threads load a million events with 96 each, and run out of 48 each.
 EACH_THREAD, LEAST_MEMORY = 192, 768
@@ -50,6 +53,17 @@ class ConnectionLost(WarehouseError):
 
 class OutOfRoom(WarehouseError):
     """A statement needs more memory, or room on disk, than there is."""
+
+
+class Damaged(WarehouseError):
+    """A database file, or the log of its last changes, that can't be read any more.
+
+    `ours`: whether it is this project's to remove.
+    """
+
+    def __init__(self, message: str, ours: bool):
+        super().__init__(message)
+        self.ours = ours
 
 
 class CopyError(WarehouseError):
@@ -314,10 +328,10 @@ class DuckDB(Warehouse):
     removal = "delete the file"
     schema = "main"
 
-    def __init__(self, settings: Settings, read_only: bool = False):
+    def __init__(self, settings: Settings, read_only: bool = False, writes: Path | None = None):
         import duckdb
 
-        self.file = settings.database
+        self.settings, self.file = settings, settings.database
         self.place = str(self.file)
         self.closing = ExitStack()
         self.label = f"local · DuckDB {duckdb.__version__} · {shown(self.file)}"
@@ -331,7 +345,12 @@ class DuckDB(Warehouse):
             self.closing.callback(self.raw.close)  # who is lent a cursor gives it back first
             if not settings.local.memory_limit:
                 self.raw.execute(f"set memory_limit = '{_memory_for(self.raw)} MB'")
+            if read_only:  # else a view could bring in any file of this machine
+                if writes:
+                    self.raw.execute(f"set allowed_directories = [{literal(str(writes))}]")
+                self.raw.execute("set enable_external_access = false")
         except duckdb.Error as error:
+            self._refuse_damage(str(error))
             raise WarehouseError(_why_not_open(self.file, str(error))) from None
 
     def cursor(self):
@@ -344,6 +363,7 @@ class DuckDB(Warehouse):
         try:
             return (connection or self.raw).execute(text, {name: values[name] for name in named})
         except self._error as error:
+            self._refuse_damage(str(error))
             raise self._refused(error) from error
         except UnicodeDecodeError as error:  # DuckDB's message ends amid a character of a value
             raise WarehouseError(error.object.decode(errors="replace")) from error
@@ -351,6 +371,13 @@ class DuckDB(Warehouse):
             if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
                 raise KeyboardInterrupt from None
             raise
+
+    def _refuse_damage(self, message: str) -> None:
+        """Raise Damaged when DuckDB's error is about the file, or the log beside it, itself."""
+        short = f'Could not read enough bytes from file "{self.file}"'
+        for damage in ("Corrupt database file", "Failure while replaying WAL", short):
+            if message.startswith(f"IO Error: {damage}"):
+                raise _damaged(self.settings, message)
 
     def _refused(self, error: Exception) -> WarehouseError:
         """Return DuckDB's error as ours: its words, or what to do when there is no room."""
@@ -363,6 +390,8 @@ class DuckDB(Warehouse):
                 f"({said.splitlines()[0]}); make room, raise [LOCAL] MEMORY_LIMIT, or lower "
                 "[LOCAL] THREADS."
             )
+        if "disabled by configuration" in said:
+            said = f"{said.splitlines()[0]}; a warehouse opened for questions reads no other file."
         kind = OutOfRoom if "Could not write" in said else WarehouseError
         return kind(self.why_refused(said))
 
@@ -433,10 +462,16 @@ class DuckDB(Warehouse):
             self.raw.unregister("appended")
 
 
-def connect(settings: Settings, read_only: bool = False, create: bool = False) -> Warehouse:
+def connect(
+    settings: Settings,
+    read_only: bool = False,
+    create: bool = False,
+    writes: Path | None = None,
+) -> Warehouse:
     """Open the warehouse that `settings` name.
 
-    `read_only`: for questions; several processes can then read one file at once.
+    `read_only`: for questions; several processes can then read one file at once, and what they ask
+    reads no other file. `writes`: the only folder that they may write to, and read.
     `create`: make the database file when it is missing.
     Raises WarehouseError when it is missing, is in use, or is something else.
     """
@@ -445,7 +480,7 @@ def connect(settings: Settings, read_only: bool = False, create: bool = False) -
 
         opened: Warehouse = Redshift(settings)
     elif create or settings.database.exists():
-        opened = DuckDB(settings, read_only)
+        opened = DuckDB(settings, read_only, writes)
     else:
         raise WarehouseError(
             f"There is no warehouse at {settings.database}; run 01_provision first, "
@@ -511,6 +546,33 @@ def _may_be_duckdb(file: Path) -> bool:
             return opened.read(12)[8:] == b"DUCK"
     except OSError:
         return True  # DuckDB says why it can't be read
+
+
+def _damaged(settings: Settings, message: str) -> Damaged:
+    """Return what is damaged, what is lost by that, and how to go on."""
+    file, log = settings.database, Path(f"{settings.database}.wal")
+    reason = message.splitlines()[0]
+    if "replaying WAL" in message:
+        what = f"{log} is damaged, and with it what was loaded into {file.name} last"
+        ours = settings.is_default_database or _is_ours_without_log(settings)
+    else:
+        what = f"{file} is damaged, and with it what was loaded into it"
+        ours = settings.is_default_database
+    remedy = f"remove it with 05_teardown ({REMOVE})" if ours else f"delete {file} yourself"
+    return Damaged(f"{what} ({reason}); {remedy} and load anew, the data files stay.", ours)
+
+
+def _is_ours_without_log(settings: Settings) -> bool:
+    """Tell whether a database file, read without the log beside it, is wholly this project's."""
+    try:
+        with TemporaryDirectory(dir=settings.database.parent) as scratch:
+            link = Path(scratch) / settings.database.name
+            link.hardlink_to(settings.database)
+            alone = replace(settings, local=replace(settings.local, database=str(link)))
+            with closing(DuckDB(alone, read_only=True)) as opened:
+                return opened.has_mark() and not opened.foreign_objects()
+    except (OSError, WarehouseError):  # no links here, or the file is damaged too
+        return False
 
 
 def _why_not_open(file: Path, message: str) -> str:

@@ -23,7 +23,9 @@ from lib.config import Settings
 from lib.records import EVENTS, SONGS, Kind, Reject
 from lib.source import Batch, ChangedFile, gather
 from lib.warehouse import (
+    PATIENCE,
     STAR,
+    Busy,
     Conflict,
     ConnectionLost,
     CopyError,
@@ -66,6 +68,7 @@ SHOWN = 5  # offending rows that a failed audit shows
 KINDS = {"sample": "the sample, which is invented", "own": "other data than the sample"}
 LISTED = 20  # bad records that a load which they stop lists
 TELLING = 20  # records, from which on a field that none has is taken for a missing one
+BRIEFLY = 2.0  # seconds to wait for another load to end before that is said
 TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds, at random
 
 
@@ -213,6 +216,7 @@ class _Order:
     """What is asked of a load, and what its earlier tries have learnt.
 
     `checked`: the files to read record by record. `replaced`: the batches to load anew.
+    `patience`: seconds to wait for another load to end.
     """
 
     warehouse: Warehouse
@@ -223,6 +227,7 @@ class _Order:
     full_refresh: bool
     checked: set[str] = field(default_factory=set)
     replaced: set[int] = field(default_factory=set)
+    patience: float = BRIEFLY
 
 
 def load(
@@ -263,6 +268,11 @@ def _load(order: _Order) -> Load:
         except _Replace as changed:
             order.replaced.add(changed.batch_id)
             progress(f"a file of load {changed.batch_id} has changed; replacing that load")
+        except Busy as busy:
+            if order.patience == PATIENCE:
+                raise LoadError(f"{busy} Nothing was loaded.") from None
+            order.patience = PATIENCE
+            progress(f"another load is running; waiting at most {PATIENCE / 60:.0f} minutes for it")
         except Conflict as conflict:
             conflicts += 1
             if conflicts == TRIES:
@@ -281,7 +291,7 @@ def _try(order: _Order) -> Load:
     with tempfile.TemporaryDirectory() as scratch:
         attempt = _Attempt(order, Path(scratch))
         try:
-            with order.warehouse.transaction():
+            with order.warehouse.transaction(order.patience):
                 attempt.run()
         except ConnectionLost as lost:
             try:
@@ -293,7 +303,7 @@ def _try(order: _Order) -> Load:
                 ) from None
             if not committed:
                 raise LoadError(f"{lost} Nothing was loaded; load again.") from None
-        except Conflict:
+        except (Busy, Conflict):
             raise
         except WarehouseError as error:
             raise LoadError(f"{error}\nNothing was loaded.") from error

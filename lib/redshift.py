@@ -21,7 +21,9 @@ from lib.source import Batch
 from lib.warehouse import (
     BOUND,
     MARK,
+    PATIENCE,
     TABLES,
+    Busy,
     Conflict,
     ConnectionLost,
     CopyError,
@@ -101,10 +103,22 @@ class Redshift(Warehouse):
             return
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what is run within, or none of it; one such transaction at a time."""
+    def transaction(self, patience: float = PATIENCE) -> Iterator[None]:
+        """Commit what is run within, or none of it; one such transaction at a time.
+
+        Raises Busy when another one has not ended after `patience` seconds.
+        """
         with super().transaction():
-            self.run("copy/lock")
+            try:
+                self.run("copy/lock", {"milliseconds": int(patience * 1000)})
+            except WarehouseError as error:
+                if "cancel" not in str(error):  # as a statement is that reaches its limit
+                    raise
+                raise Busy(
+                    f"{self.place} is held by another load, which did not end within "
+                    f"{patience:,.0f} seconds; let it end, or end its session (svv_transactions "
+                    "names it, pg_terminate_backend ends it), then load again."
+                ) from None
             yield
 
     @staticmethod

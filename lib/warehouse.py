@@ -33,6 +33,7 @@ MARK = "warehouse_mark"
 TABLE = "BASE TABLE"  # what information_schema calls a table
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
 REMOVE = "python -m lib.run --only 05 --teardown, with the options that you ran before"
+PATIENCE = 600  # seconds that a load waits for another one to end
 PROBES = 200  # parses of pieces of a bundle, to find its bad files
 # MB of memory for DuckDB: 16 threads load a million events with 96 each, and run out of 48 each.
 EACH_THREAD, LEAST_MEMORY = 192, 768
@@ -53,6 +54,10 @@ class ConnectionLost(WarehouseError):
 
 class OutOfRoom(WarehouseError):
     """A statement needs more memory, or room on disk, than there is."""
+
+
+class Busy(WarehouseError):
+    """Another load holds the warehouse."""
 
 
 class Damaged(WarehouseError):
@@ -280,8 +285,11 @@ class Warehouse:
         return [_described(found) for found in self.rows("status/objects") if found not in ours]
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what is run within, all of it; or, when it fails in any way, none of it."""
+    def transaction(self, patience: float = PATIENCE) -> Iterator[None]:
+        """Commit what is run within, all of it; or, when it fails in any way, none of it.
+
+        `patience`: seconds to wait for another load to end, where an engine lets one begin.
+        """
         try:
             self._execute("begin")
             yield

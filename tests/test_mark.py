@@ -218,3 +218,50 @@ def test_own_data_is_not_called_invented_where_it_is_not_named_again(tmp_path, e
     assert "Sparkify event logs" in report
     journal = json.loads((tmp_path / "runs" / "again" / "journal.json").read_text())
     assert journal["data"] == "Sparkify event logs"
+
+
+# Who else loads into it
+
+
+@pytest.mark.only_on("redshift")
+def test_a_load_says_that_it_waits_for_another_and_gives_up_in_the_end(
+    world, song, event, monkeypatch, engine
+):
+    for name, seconds in {"BRIEFLY": 0.2, "PATIENCE": 0.5}.items():
+        monkeypatch.setattr(f"lib.load.{name}", seconds, raising=False)
+    world.catalogue(song())
+    world.log(event())
+    other, steps = warehouse.connect(world.settings), []
+    with closing(other), other.transaction():
+        said = refused(world.load, steps.append, error=LoadError)
+    assert steps == ["another load is running; waiting at most 0 minutes for it"]
+    assert said.startswith(f"The database {world.name} on localhost is held by another load, which")
+    assert said.endswith("pg_terminate_backend ends it), then load again. Nothing was loaded.")
+    limits = []
+
+    def ask(step):
+        limits.extend(world.dwh._execute("show statement_timeout").fetchall())
+
+    world.load(ask)
+    assert {str(limit) for (limit,) in limits} == {"0"}, "a load itself takes as long as it needs"
+    assert world.dwh.row_counts()["songplays"] == 1
+
+
+@pytest.mark.only_on("redshift")
+def test_a_load_goes_on_when_the_other_one_has_ended(world, song, event, monkeypatch, engine):
+    monkeypatch.setattr("lib.load.BRIEFLY", 0.2, raising=False)
+    world.catalogue(song())
+    world.log(event())
+    other, steps = warehouse.connect(world.settings), []
+    holding = other.transaction()
+    holding.__enter__()
+
+    def end(step):
+        steps.append(step)
+        if len(steps) == 1:
+            holding.__exit__(None, None, None)
+
+    world.load(end)
+    other.close()
+    assert steps[0] == "another load is running; waiting at most 10 minutes for it"
+    assert world.dwh.row_counts()["songplays"] == 1

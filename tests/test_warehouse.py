@@ -33,7 +33,7 @@ IDENTIFIERS = {
     **{"columns": ["artist", "auth"], "manifest": "s3://bucket/manifest", "role": "arn:aws:iam::1"},
     **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
     **{"maxerror": 0, "home": "main", "all": False, "audits": STAR_AUDITS},
-    **{"version": "1.0", "created_at": "2018-11-01 00:00:00"},
+    **{"version": "1.0", "created_at": "2018-11-01 00:00:00", "milliseconds": 1000},
 }
 VALUES = {
     "batch_id": 1,

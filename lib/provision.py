@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib import ROOT, source, warehouse
-from lib.config import Settings
+from lib.config import DATABASES, Settings, located
 from lib.plan import Plan, ProvisionError, Step
 
 SAMPLE = ROOT / "data" / "sample"
@@ -161,6 +161,6 @@ def _remove_data(settings: Settings) -> tuple[Step, ...]:
     name = warehouse.shown(SAMPLE)
     if not SAMPLE.exists():
         return (Step("sample data", name, "missing", "none"),)
-    if not settings.is_default_database:  # other warehouses may be made from it
+    if str(settings.database) != located(DATABASES["sample"]):  # it has one of its own
         return (Step("sample data", name, "exists", "keep"),)
     return (Step("sample data", name, "exists", "delete", lambda: _sample().remove(SAMPLE)),)

@@ -149,8 +149,9 @@ def test_tables_whose_making_was_cut_off_are_made_by_the_next_try(
 
 def test_the_sample_is_removed_only_together_with_its_own_database(project, tmp_path):
     (tmp_path / "data" / "sample").mkdir(parents=True)
-    steps = provision._remove_data(project(database=tmp_path / "other.duckdb"))
-    assert [step.action for step in steps] == ["keep"]
+    for other in ("other.duckdb", "data/warehouse.duckdb"):
+        steps = provision._remove_data(project(database=tmp_path / other))
+        assert [step.action for step in steps] == ["keep"]
     steps = provision._remove_data(project())
     assert [step.action for step in steps] == ["delete"]
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -18,7 +17,6 @@ from pathlib import Path
 from benchmarks.pairs import PEERS, PRODUCT, BenchmarkError, Result, Side, Spent, compared, program
 from lib import ROOT
 from lib.records import EVENTS
-from lib.source import SETTLED
 
 PER_SCALE = 8_500  # events of lib.sample for a unit of its scale
 OTHERS = {
@@ -187,7 +185,6 @@ def increment(folder: Path, options: Namespace) -> Iterator[Result]:
         last = [file for file in files if file.name[:10] == files[-1].name[:10]]
         for file in last:
             file.rename(later / file.name)
-        time.sleep(SETTLED)  # else a file is read again, in case it was changed during its load
         program([PRODUCT, "-P", OURS, data, base])
         for file in last:
             (later / file.name).rename(file)

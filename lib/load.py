@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from lib import UserError
 from lib.config import Settings
 from lib.records import EVENTS, SONGS, Kind, Reject
-from lib.source import Batch, ChangedFile, gather
+from lib.source import Batch, ChangedFile, Identity, gather
 from lib.warehouse import (
     PATIENCE,
     STAR,
@@ -64,6 +64,9 @@ STAR_AUDITS = (
 # What is done one span of time after the other, so that its memory doesn't grow with the load.
 BY_SPAN = ("merge_songplays", "merge_duplicates", "every_play_is_there")
 NO_TIME = (datetime(1970, 1, 1), datetime(1970, 1, 1))
+RECORDED = ["file_key", "size_bytes", "content_hash", "row_count", "reject_count"]
+IDENTITY = list(Identity._fields[1:])  # columns of the ledger; the size is one for every file
+NO_IDENTITY = Identity(*[None] * 5)
 SHOWN = 5  # offending rows that a failed audit shows
 KINDS = {"sample": "the sample, which is invented", "own": "other data than the sample"}
 LISTED = 20  # bad records that a load which they stop lists
@@ -100,7 +103,8 @@ class Load:
     """What a load did: files and rows by table, rejects, audits, coverage.
 
     `audits`: by name, the number of rows that each one found. `unknown_fields`: by name, a file
-    that has it. `failure`: why nothing was loaded.
+    that has it. `verified`: whether the known files were read again. `failure`: why nothing was
+    loaded.
     """
 
     new_files: dict[str, int]
@@ -112,6 +116,7 @@ class Load:
     audits: dict[str, int] = field(default_factory=dict)
     plays: int = 0
     matched: int = 0
+    verified: bool = False
     failure: str = ""
 
     @property
@@ -157,10 +162,14 @@ class Load:
 
     def __str__(self) -> str:
         new, known = sum(self.new_files.values()), sum(self.known_files.values())
+        verified = f"{known:,} files verified, unchanged"
+        if not new and self.verified:
+            return f"Nothing new: {verified}."
         if not new:
             return f"Nothing new: all {known:,} files were loaded before. Nothing was changed."
         parts = ", ".join(f"{count:,} of {kind}" for kind, count in self.new_files.items())
-        skipped = f"; {known:,} files were loaded before" if known else ""
+        before = verified if self.verified else f"{known:,} files were loaded before"
+        skipped = f"; {before}" if known else ""
         rejected = f"{len(self.rejects):,} records were left out. " if self.rejects else ""
         unknown = "".join(
             f"\nThe field {name} is new to this version and was not loaded: see {file}."
@@ -225,9 +234,15 @@ class _Order:
     keep: Path | None
     replace: bool
     full_refresh: bool
+    verify: bool
     checked: set[str] = field(default_factory=set)
     replaced: set[int] = field(default_factory=set)
     patience: float = BRIEFLY
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether to read also the files that look as they were when they were loaded."""
+        return self.verify or self.replace or self.full_refresh
 
 
 def load(
@@ -237,6 +252,7 @@ def load(
     keep: str | Path = "",
     replace: bool = False,
     full_refresh: bool = False,
+    verify: bool = False,
 ) -> Load:
     """Bring the files that are new into the warehouse: all of them, or none.
 
@@ -244,10 +260,11 @@ def load(
     `keep`: a folder for load.json, which says what was done, or found; empty: nowhere.
     `replace`: load files that have changed anew, with all that came in the same load.
     `full_refresh`: build the star anew from staging.
+    `verify`: read every file again, as these two do, also those that look untouched.
     Raises SourceError, BadRecords or LoadError; the warehouse is then as it was.
     """
     keep = Path(keep) if keep else None
-    order = _Order(warehouse, settings, progress, keep, replace, full_refresh)
+    order = _Order(warehouse, settings, progress, keep, replace, full_refresh, verify)
     done = _load(order)
     if keep:
         done.save(keep)
@@ -319,6 +336,7 @@ class _Attempt:
         self.progress = order.progress
         self.loaded_at = datetime.now(UTC).replace(tzinfo=None)
         self.batches: list[Batch] = []
+        self.identities: dict[str, Identity] = {}
         self.recorded = 0
 
     def run(self) -> None:
@@ -333,10 +351,12 @@ class _Attempt:
             self.progress(f"reading {kind.name}")
             self.batches.append(self._gathered(kind, place, self.warehouse.copies))
         self._refuse_if_gone(forgotten)
+        self._record_restored()
         self.result = Load(
             {batch.kind.name: len(batch.files) for batch in self.batches},
             {batch.kind.name: batch.known for batch in self.batches},
             before,
+            verified=self.order.reads_all,
         )
         rebuild = self.order.full_refresh or bool(self.order.replaced)
         if rebuild or any(batch.files for batch in self.batches):
@@ -389,7 +409,8 @@ class _Attempt:
         ledger = {key: row for key, *row in self._ledger(kind)}
         known = {key: digest for key, (digest, *_) in ledger.items()}
         about = {"checked": self.order.checked, "settings": self.settings, "in_place": in_place}
-        about["loads"] = {key: (size, at) for key, (_, _, size, at) in ledger.items()}
+        self.identities |= {key: Identity(*row) for key, (_, _, *row) in ledger.items()}
+        about["trusted"] = {} if self.order.reads_all else self.identities
         try:
             return gather(kind, place, known, self.scratch, **about)
         except ChangedFile as changed:
@@ -523,14 +544,30 @@ class _Attempt:
         """Enter the batches' files in the ledger."""
         import pandas as pd
 
-        files = pd.DataFrame(
-            [(batch.kind.name, *file) for batch in self.batches for file in batch.files],
-            columns=["kind", "file_key", "size_bytes", "content_hash", "row_count", "reject_count"],
-        )
+        rows = [
+            (batch.kind.name, *file[:-1], *(file.identity or NO_IDENTITY)[1:])
+            for batch in self.batches
+            for file in batch.files
+        ]
+        # As objects: pandas would make a whole number that may be NULL a double.
+        files = pd.DataFrame(rows, columns=["kind", *RECORDED, *IDENTITY], dtype=object)
+        files = files.astype(dict.fromkeys(IDENTITY, "Int64"))
         files = files.assign(batch_id=self.batch_id, loaded_at=self.loaded_at)
         if len(files):
             self.warehouse.append("load_files", files)
         self.recorded = len(files)
+
+    def _record_restored(self) -> None:
+        """Enter the new identities of known files, so that they are not read at every load."""
+        import pandas as pd
+
+        read = [pair for batch in self.batches for pair in batch.verified.items()]
+        rows = [(key, *now[1:]) for key, now in read if now != self.identities[key]]
+        if rows:
+            restored = pd.DataFrame(rows, columns=["file_key", *IDENTITY])
+            self.warehouse.run("load/restored_files")
+            self.warehouse.append("restored_files", restored)
+            self.warehouse.run("load/record_restored_files")
 
 
 def _too_many(rejected) -> str:

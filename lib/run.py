@@ -70,6 +70,7 @@ def parser() -> Parser:
     add("--keep", action="store_true", help="leave the cluster running (redshift)")
     add("--teardown", action="store_true", help="remove the warehouse at the end, whoever made it")
     add("--full-refresh", action="store_true", help="build the star anew from staging (03_load)")
+    add("--verify", action="store_true", help="read every file again, unchanged or not (03_load)")
     add("--export", metavar="FOLDER", help="write the star as Parquet and CSV, and run nothing")
     add("--status", action="store_true", help="show what exists and costs, and run nothing")
     set_parameter = {"dest": "parameters", "nargs": 2, "action": "append", "default": []}
@@ -123,10 +124,12 @@ def parameters_for(arguments, settings: config.Settings, folder: Path) -> dict[s
     local = settings.dwh.target == "local"
     given = {"target": settings.dwh.target, "out": str(folder), "run": folder.name}
     given |= {place: getattr(arguments, place) or "" for place in PLACES}
-    if arguments.full_refresh:
-        if "03_load" not in known:
-            raise UsageError("--full-refresh is for 03_load, which is not among these notebooks.")
-        given["full_refresh"] = True
+    for name in ("full_refresh", "verify"):
+        if getattr(arguments, name):
+            if "03_load" not in known:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} is for 03_load, which is not among these notebooks.")
+            given[name] = True
     for name, text in arguments.parameters:
         if name not in types:
             raise UsageError(

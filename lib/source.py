@@ -10,16 +10,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from bisect import bisect
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from hashlib import sha256
 from io import BufferedWriter
-from itertools import accumulate, chain, islice
+from itertools import accumulate
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType
@@ -35,8 +33,6 @@ DECODER = json.JSONDecoder()
 CHUNK = 1 << 19  # bytes looked at at a time: few enough to stay in a processor's own memory
 SEAM, NEWLINE = 8, 10
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
-SETTLED = 60.0  # seconds between the last change of a file and its load; clocks may differ a little
-AT_ONCE, TOGETHER = 8, 64  # threads that read small files, and how many files each at a time
 MANY = 20_000  # files, beyond which several processes read, and a progress bar is shown
 A_TASK = 4_096  # files that one of them reads at a time
 LONG_NAME = 64  # characters of an unknown field's name that are shown
@@ -57,10 +53,21 @@ class ChangedFile(SourceError):
         return type(self), (self.key,)
 
 
+class Identity(NamedTuple):
+    """What the file system says of a file: while none of it changes, neither do the bytes."""
+
+    size: int
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+
+
 class SourceFile(NamedTuple):
     """One file that a load brings in: how many of its records, and how many it leaves out.
 
     `key`: its absolute path or S3 URI. `content_hash`: SHA-256, or the etag that S3 gives it.
+    `identity`: from before it was read; None for a file in S3.
     """
 
     key: str
@@ -68,6 +75,17 @@ class SourceFile(NamedTuple):
     content_hash: str
     records: int
     rejects: int = 0
+    identity: Identity | None = None
+
+
+class _Listed(NamedTuple):
+    """A file that was found: where to read it, and its hash when that is known already."""
+
+    key: str
+    path: str
+    size: int
+    content_hash: str
+    identity: Identity | None = None
 
 
 @dataclass
@@ -76,8 +94,8 @@ class Batch:
 
     `holds`: each part, and the keys of the files that are in it. `remote`: parts are files in S3,
     which the engine reads from there, so their records are unknown. `seen`: each JSON key of the
-    first records, and the file that showed it first; `same`: those of the last one. `stamps`: size
-    and time of the large files, which are read more than once.
+    first records, and the file that showed it first; `same`: those of the last one. `verified`:
+    identities of the known files that were read, and hold what was loaded.
     """
 
     kind: Kind
@@ -88,7 +106,7 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
     same: Set[str] = frozenset()
-    stamps: dict[str, tuple[int, int]] = field(default_factory=dict)
+    verified: dict[str, Identity] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -120,6 +138,7 @@ class Batch:
         self.holds |= more.holds
         self.known += more.known
         self.rejects += more.rejects
+        self.verified |= more.verified
         for name, key in more.seen.items():
             self.seen.setdefault(name, key)
 
@@ -136,12 +155,20 @@ class Batch:
             for name in found:
                 self.seen.setdefault(name[:LONG_NAME], key)
 
+    def skip_known(self, file: _Listed, known: Mapping[str, str]) -> bool:
+        """Return whether a file is known, and count it; raise ChangedFile for other content."""
+        if not _is_known(file.key, file.content_hash, known):
+            return False
+        self.known += 1
+        if file.identity:
+            self.verified[file.key] = file.identity
+        return True
+
     def require_unchanged(self) -> None:
-        """Raise SourceError when a large file was written to while it was read."""
-        for path, stamp in self.stamps.items():
-            about = _about(path)
-            if (about.st_size, about.st_mtime_ns) != stamp:
-                raise _changed(path)
+        """Raise SourceError when a large file, which is read more than once, has changed since."""
+        for file in self.files:
+            if file.size >= LARGE:
+                _require_unchanged(file.key, file.identity)
 
 
 def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int]]:
@@ -153,10 +180,15 @@ def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int
     if "://" in place:
         client = s3.reader(settings or Settings())
         return [(item.uri, item.size) for item in s3.listing(client, place)]
+    return [(path, identity.size) for path, identity in list_files(place)]
+
+
+def list_files(place: str) -> list[tuple[str, Identity]]:
+    """Return path and identity of each JSON file below a folder, as `listing` does."""
     if not os.path.exists(place):
         raise SourceError(f"There is no folder {place}; name the folder that holds the JSON files.")
     if os.path.isfile(place):
-        return [(place, os.path.getsize(place))]
+        return [(place, identify_file(place))]
     try:
         found = sorted(_walk(place))
     except OSError as error:
@@ -166,7 +198,7 @@ def listing(place: str, settings: Settings | None = None) -> list[tuple[str, int
     return found
 
 
-def _walk(folder: str) -> Iterator[tuple[str, int]]:
+def _walk(folder: str) -> Iterator[tuple[str, Identity]]:
     waiting, links, visited = [folder], [], set()
     while waiting or links:  # links last, so that a file has its own path wherever it has one
         folder = (waiting or links).pop()
@@ -182,7 +214,7 @@ def _walk(folder: str) -> Iterator[tuple[str, int]]:
                     shown = os.fsencode(entry.path)
                     raise SourceError(f"The name {shown!r} is not UTF-8; rename it.")
                 if entry.name.lower().endswith(ENDINGS) and entry.is_file():
-                    yield entry.path, entry.stat().st_size
+                    yield entry.path, identify_file(entry.path)
                 elif entry.is_dir():
                     (links if entry.is_symlink() else waiting).append(entry.path)
                 elif entry.is_symlink() and not os.path.exists(entry.path):
@@ -200,7 +232,7 @@ def gather(
     checked: Collection[str] = (),
     settings: Settings | None = None,
     in_place: bool = False,
-    loads: Mapping[str, tuple[int, datetime]] = MappingProxyType({}),
+    trusted: Mapping[str, Identity] = MappingProxyType({}),
 ) -> Batch:
     """Gather the files below `place` that are not in `known` (path to content hash, URI to etag).
 
@@ -208,61 +240,55 @@ def gather(
     `checked`: the files to read record by record, so that bad ones are left out and named.
     `settings`: say how to read from S3.
     `in_place`: whether the engine itself reads what lies in S3.
-    `loads`: of known files, the size and when they were loaded (UTC); one that nobody has touched
-    since is not read again.
+    `trusted`: of known files, the identity; one that still has it is not read again.
     Raises SourceError for what can't be read, ChangedFile for what is not what was loaded.
     """
     batch = Batch(kind)
     if "://" in place:
         found = _from_s3(batch, place, known, checked, settings or Settings(), in_place)
     else:
-        found = [(path, path, size, "") for path, size in listing(place)]
+        listed = list_files(place)
+        found = [
+            _Listed(path, path, identity.size, "", identity)
+            for path, identity in listed
+            if identity != trusted.get(path)
+        ]
+        batch.known = len(listed) - len(found)
     large, others = [], []
-    for key, path, size, etag in found:
-        if size < LARGE:
-            others.append((key, path, size, etag))
-        elif _is_untouched(key, path, size, etag, loads):
-            batch.known += 1
-        else:
-            batch.stamps[path] = size, _about(path).st_mtime_ns
-            stays = key not in checked and _can_stay(path)
-            (large if stays else others).append((key, path, size, etag))
-    _pack_all(batch, scratch, others, known, checked, loads)
+    for file in found:
+        stays = file.size >= LARGE and file.key not in checked and _can_stay(file.path)
+        (large if stays else others).append(file)
+    _pack_all(batch, scratch, others, known, checked)
     if doubted := _add_large(batch, large, known):
-        looked_at = {key for key, *_ in doubted}
-        bundle = scratch / f"{kind.name}-doubted.json"
-        _pack(_Task(kind, bundle, doubted, {}, looked_at, {}), batch)
+        looked_at = {file.key for file in doubted}
+        _pack(_Task(kind, scratch / f"{kind.name}-doubted.json", doubted, {}, looked_at), batch)
     return batch
 
 
 class _Task(NamedTuple):
-    """Files (key, path, size, etag) to read, the bundle to write, and what `gather` was told of
-    these files."""
+    """Files to read, the bundle to write, and what `gather` was told of these files."""
 
     kind: Kind
     bundle: Path
-    files: list[tuple[str, str, int, str]]
+    files: list[_Listed]
     known: Mapping[str, str]
     checked: Collection[str]
-    loads: Mapping[str, tuple[int, datetime]]
 
 
-def _pack_all(batch: Batch, scratch: Path, files: list, known, checked, loads) -> None:
+def _pack_all(batch: Batch, scratch: Path, files: list[_Listed], known, checked) -> None:
     """Add files to the batch: many by several processes, of which each writes bundles."""
     if len(files) <= MANY:
-        task = _Task(batch.kind, scratch / f"{batch.kind.name}.json", files, known, checked, loads)
-        _pack(task, batch)
+        _pack(_Task(batch.kind, scratch / f"{batch.kind.name}.json", files, known, checked), batch)
         return
 
-    def task(number: int, some: list) -> _Task:
-        keys = [key for key, *_ in some]
+    def task(number: int, some: list[_Listed]) -> _Task:
+        keys = [file.key for file in some]
         return _Task(
             batch.kind,
             scratch / f"{batch.kind.name}-{number}.json",
             some,
             {key: known[key] for key in keys if key in known},
             {key for key in keys if key in checked},
-            {key: loads[key] for key in keys if key in loads},
         )
 
     tasks = [task(n, files[n : n + A_TASK]) for n in range(0, len(files), A_TASK)]
@@ -280,63 +306,26 @@ def _pack(task: _Task, batch: Batch | None = None) -> Batch:
     batch, bundled = batch or Batch(task.kind), []
     with open(task.bundle, "wb", buffering=CHUNK) as file:
         bundle = _Bundle(file)
-        for key, path, size, etag, body in _read_ahead(batch, task):
-            digest = etag or (_digest(key, path)[0] if body is None else sha256(body).hexdigest())
-            if _is_known(key, digest, task.known):
-                batch.known += 1
-                continue
-            content = path if body is None else body
-            _add(batch, bundle, (key, size, digest), content, key in task.checked)
-            bundled.append(key)
+        for listed in task.files:
+            content = _read(listed) if listed.size < LARGE else listed.path
+            if not listed.content_hash:
+                small = isinstance(content, bytes)
+                digest = sha256(content).hexdigest() if small else _digest(listed)[0]
+                listed = listed._replace(content_hash=digest)
+            if not batch.skip_known(listed, task.known):
+                _add(batch, bundle, listed, content, listed.key in task.checked)
+                bundled.append(listed.key)
     if bundle.count:
         batch.holds[str(task.bundle)] = bundled
     return batch
 
 
-def _read_ahead(batch: Batch, task: _Task) -> Iterator[tuple]:
-    """Yield key, path, size and etag of each file, with its bytes when it is small; count those
-    that nobody has touched since their load as known.
-
-    A disk takes 0.4 ms to bring a file, and brings many at once: where one is waited for, several
-    threads read. What lies in memory one thread reads faster.
-    """
-
-    def read(block: list[tuple]) -> list[tuple]:
-        new = [file for file in block if not _is_untouched(*file, task.loads)]
-        return [(*file, _read(*file[:3]) if file[2] < LARGE else None) for file in new]
-
-    blocks = _blocks(task.files)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        while some := [*islice(blocks, 4 * AT_ONCE)]:
-            began, worked = time.perf_counter(), time.thread_time()
-            first = read(some[0])
-            waited = time.perf_counter() - began > 3 * (time.thread_time() - worked)
-            rest = (pool.map if waited else map)(read, some[1:])
-            for block, new in zip(some, chain([first], rest), strict=True):
-                yield from new
-                batch.known += len(block) - len(new)
-
-
-def _blocks(files: list[tuple]) -> Iterator[list[tuple]]:
-    """Cut a list of files where there are enough of them, or of their bytes, to read at once."""
-    block, size = [], 0
-    for file in files:
-        block.append(file)
-        size += min(file[2], LARGE)
-        if len(block) == TOGETHER or size >= LARGE:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
-def _add(batch: Batch, bundle: _Bundle, file: tuple, place: str | bytes, check: bool) -> None:
-    """Add a file (key, size, hash) to the batch, and its records (at its path, or in all its
-    bytes) to the bundle.
+def _add(batch: Batch, bundle: _Bundle, file: _Listed, place: str | bytes, check: bool) -> None:
+    """Add a file to the batch, and its records (at its path, or in all its bytes) to the bundle.
 
     `check`: look at each one; that is also done when the file can't be read otherwise.
     """
-    key, rejected, count = file[0], len(batch.rejects), None
+    key, rejected, count = file.key, len(batch.rejects), None
     small = isinstance(place, bytes)
     if not (check or (small and records.doubtful(place))):
         try:
@@ -347,12 +336,15 @@ def _add(batch: Batch, bundle: _Bundle, file: tuple, place: str | bytes, check: 
     if count is None:
         found = records.checked(key, place, batch.kind, batch.rejects)
         count = bundle.add(found, batch, key)
-    batch.files.append(SourceFile(*file, count, len(batch.rejects) - rejected))
+    left_out = len(batch.rejects) - rejected
+    batch.files.append(
+        SourceFile(key, file.size, file.content_hash, count, left_out, file.identity)
+    )
 
 
-def _from_s3(batch, place, known, checked, settings, in_place) -> list[tuple]:
-    """Return URI, path in the cache, size and etag of each object that is new and read here; what
-    the engine reads becomes parts of the batch."""
+def _from_s3(batch, place, known, checked, settings, in_place) -> list[_Listed]:
+    """Return each object that is new and read here, with its path in the cache; what the engine
+    reads becomes parts of the batch."""
     client = s3.reader(settings)
     found = s3.listing(client, place)
     objects = [item for item in found if not _is_known(item.uri, item.etag, known)]
@@ -367,23 +359,26 @@ def _from_s3(batch, place, known, checked, settings, in_place) -> list[tuple]:
             batch.look_at(uri, s3.beginning(client, uri))
         objects = [item for item in objects if item.uri in checked]
     paths = s3.fetch(client, objects, s3.CACHE, f"fetching {batch.kind.name}")
-    return [(item.uri, str(paths[item.uri]), item.size, item.etag) for item in objects]
+    return [_Listed(item.uri, str(paths[item.uri]), item.size, item.etag) for item in objects]
 
 
-def _add_large(batch: Batch, large: list[tuple], known: Mapping[str, str]) -> list[tuple]:
+def _add_large(batch: Batch, large: list[_Listed], known: Mapping[str, str]) -> list[_Listed]:
     """Add the files that are parsed where they lie; return those to read record by record."""
     doubted = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing leaves the interpreter free
-        digests = pool.map(lambda item: _digest(*item[:2]), large)
-        for (key, path, size, etag), (digest, count, doubt) in zip(large, digests, strict=True):
-            if _is_known(key, etag or digest, known):
-                batch.known += 1
-            elif doubt and _doubtful(path):
-                doubted.append((key, path, size, etag or digest))
-            else:
-                batch.files.append(SourceFile(key, size, etag or digest, count))
-                batch.holds[path] = [key]
-                batch.look_at(key, _first_line(path))
+        digests = pool.map(_digest, large)
+        for file, (digest, count, doubt) in zip(large, digests, strict=True):
+            file = file._replace(content_hash=file.content_hash or digest)
+            if batch.skip_known(file, known):
+                continue
+            if doubt and _doubtful(file.path):
+                doubted.append(file)
+                continue
+            batch.files.append(
+                SourceFile(file.key, file.size, file.content_hash, count, 0, file.identity)
+            )
+            batch.holds[file.path] = [file.key]
+            batch.look_at(file.key, _first_line(file.path))
     return doubted
 
 
@@ -393,15 +388,6 @@ def _doubtful(path: str) -> bool:
             return records.doubtful(content)
     except (OSError, ValueError):  # it is changing, as will be found
         return False
-
-
-def _is_untouched(key: str, path: str, size: int, etag: str, loads: Mapping) -> bool:
-    """Tell whether a file is as it was when it was loaded: nothing but the system sets the time of
-    a file's last change, be it of its bytes, its name or its owner (POSIX, sys_stat.h: st_ctim)."""
-    then, loaded_at = loads.get(key, (None, None))
-    if etag or size != then or os.name == "nt":  # there it is the time of creation
-        return False
-    return _about(path).st_ctime < loaded_at.replace(tzinfo=UTC).timestamp() - SETTLED
 
 
 def _is_known(path: str, digest: str, known: Mapping[str, str]) -> bool:
@@ -433,34 +419,43 @@ class _Bundle:
         return self.count - before
 
 
-def _read(key: str, path: str, size: int) -> bytes:
+def identify_file(path: str) -> Identity:
+    """Return the identity of a file; raise SourceError when it can't be had."""
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise records.unreadable(path, error) from None
+    numbers = stat.st_size, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
+    return Identity(*(number % 2**63 for number in numbers))  # as a column of bigint holds it
+
+
+def _require_unchanged(path: str, identity: Identity | None) -> None:
+    """Raise SourceError unless a file (of S3: nothing to ask) still has its identity."""
+    if identity and identify_file(path) != identity:
+        raise _changed(path)
+
+
+def _read(file: _Listed) -> bytes:
     """Return the bytes of a small file; pathlib's own way takes five times as long."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(file.path, os.O_RDONLY)
         try:
-            body = os.read(handle, size + 1)
+            body = os.read(handle, file.size + 1)
         finally:
             os.close(handle)
     except OSError as error:
-        raise records.unreadable(key, error) from None
-    if len(body) != size:
-        raise _changed(key)
+        raise records.unreadable(file.key, error) from None
+    if len(body) != file.size:
+        raise _changed(file.key)
+    _require_unchanged(file.path, file.identity)
     return body
-
-
-def _about(path: str) -> os.stat_result:
-    """Return what the system knows of a file, as its size and when it was last written to."""
-    try:
-        return os.stat(path)
-    except OSError as error:
-        raise records.unreadable(path, error) from None
 
 
 def _changed(key: str) -> SourceError:
     return SourceError(f"{key} changed while it was read; load again. Nothing was loaded.")
 
 
-def _digest(key: str, path: str) -> tuple[str, int, bool]:
+def _digest(listed: _Listed) -> tuple[str, int, bool]:
     """Return the SHA-256 of a file's bytes, the number of its lines, and whether to look closer."""
     import numpy as np
 
@@ -468,7 +463,7 @@ def _digest(key: str, path: str) -> tuple[str, int, bool]:
     buffer = bytearray(SEAM + CHUNK)  # what is looked at may lie across two chunks
     bytes_read, text = memoryview(buffer)[SEAM:], np.frombuffer(buffer, np.uint8)
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(listed.path, "rb", buffering=0) as file:
             while size := file.readinto(bytes_read):
                 digest.update(bytes_read[:size])
                 lines += int(np.count_nonzero(text[SEAM : SEAM + size] == NEWLINE))
@@ -476,7 +471,8 @@ def _digest(key: str, path: str) -> tuple[str, int, bool]:
                 doubt = doubt or (suspect and records.holds_words(buffer[: SEAM + size]))
                 text[:SEAM] = text[size : SEAM + size].copy()
     except OSError as error:
-        raise records.unreadable(key, error) from None
+        raise records.unreadable(listed.key, error) from None
+    _require_unchanged(listed.path, listed.identity)
     return digest.hexdigest(), lines + int(text[SEAM - 1] != NEWLINE), doubt
 
 

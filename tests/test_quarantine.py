@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -195,25 +197,107 @@ def test_a_field_that_holds_something_else_in_a_whole_file_stops_the_load(lenien
 # Repeated, replaced, built anew
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of a file's last change")
-def test_a_file_that_nobody_touched_since_its_load_is_not_read_again(
-    world, event, song, monkeypatch
-):
-    monkeypatch.setattr(source, "SETTLED", 0.0)
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """The small files that were read, by name."""
+    names, ours = [], source._read
+    monkeypatch.setattr(
+        source, "_read", lambda file: names.append(Path(file.key).name) or ours(file)
+    )
+    return names
+
+
+def rewrite(file: Path, old: bytes, new: bytes) -> None:
+    """Change a file to others of the same length, and restore the time of its last change."""
+    about = file.stat()
+    file.write_bytes(file.read_bytes().replace(old, new))
+    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def test_a_file_that_is_as_it_was_loaded_is_not_read_again(world, event, song, read):
     world.catalogue(song())
-    log, read, ours = world.log(event(song="One")), [], source._read
-    other = world.folder / "other.json"
-    other.write_bytes(log.read_bytes().replace(b"One", b"Two"))
+    log = world.log(event(song="One"))
     world.load()
-    monkeypatch.setattr(source, "_read", lambda key, *rest: read.append(key) or ours(key, *rest))
+    read.clear()
     assert str(world.load()).startswith("Nothing new")
     assert read == []
-    about = log.stat()
-    os.replace(other, log)  # as long, and written before the load
-    os.utime(log, ns=(about.st_atime_ns, about.st_mtime_ns))
+    rewrite(log, b"One", b"Two")
     with pytest.raises(ChangedFile):
         world.load()
-    assert read == [str(log)]
+    assert read == ["events.json"]
+
+
+@pytest.mark.parametrize("swap", ["folder", "link", "clock"])
+def test_a_file_under_a_known_name_is_read_again_whatever_was_swapped(world, event, song, swap):
+    """The other file is as long, was written before the load, and at the same moment."""
+    world.catalogue(song())
+    log, other = world.log(event(song="One"), file="v1/a.json"), world.folder / "v2"
+    shutil.copytree(log.parent, other, symlinks=True)
+    rewrite(other / "a.json", b"One", b"Two")
+    if swap == "link":
+        log.parent.rename(world.folder / "v1")
+        log.parent.symlink_to(world.folder / "v1")
+    world.load()
+    if swap == "clock":
+        later = "cast('2099-01-01 00:00:00' as timestamp)"  # as a server's clock may say
+        world.dwh._execute(f"update load_files set loaded_at = {later}")
+        rewrite(log, b"One", b"Two")
+    elif swap == "link":
+        log.parent.unlink()
+        log.parent.symlink_to(other)
+    else:
+        log.parent.rename(world.folder / "v1")
+        other.rename(log.parent)
+    with pytest.raises(ChangedFile, match=r"v1/a\.json has changed since it was loaded"):
+        world.load()
+
+
+def test_a_file_that_was_restored_with_the_same_content_is_read_once(world, event, song, read):
+    world.catalogue(song())
+    log = world.log(event())
+    world.load()
+    before = world.tables()
+    for _ in range(2):
+        content = log.read_bytes()
+        log.unlink()
+        (world.folder / "between").touch()  # so that the new one is not given the same number
+        log.write_bytes(content)
+        read.clear()
+        assert [str(world.load())[:11] for _ in range(3)] == ["Nothing new"] * 3
+        assert read == ["events.json"]
+    ledger = before.pop("load_files")
+    after = world.tables()
+    assert [row[:8] for row in after.pop("load_files")] == [row[:8] for row in ledger]
+    assert after == before
+
+
+@pytest.mark.parametrize("how", ["verify", "replace", "full_refresh"])
+def test_every_file_is_read_when_that_is_asked_for(world, event, song, read, how):
+    world.catalogue(song())
+    world.log(event(), file="a.json")
+    world.load()
+    read.clear()
+    assert "2 files verified, unchanged" in str(world.load(**{how: True}))
+    assert read == ["song.json", "a.json"]
+    forged = f"update load_files set content_hash = '{64 * '0'}' where kind = 'events'"
+    world.dwh._execute(forged)
+    assert str(world.load()).startswith("Nothing new")
+    if how == "replace":
+        assert world.load(replace=True).new_files == {"songs": 1, "events": 1}
+    else:
+        before = world.tables()
+        with pytest.raises(ChangedFile, match=r"a\.json has changed since it was loaded"):
+            world.load(**{how: True})
+        assert world.tables() == before
+
+
+def test_a_verified_load_takes_new_files_along(world, event, song):
+    world.catalogue(song())
+    world.log(event())
+    world.load()
+    world.log(event(ts=T), file="new.json")
+    said = str(world.load(verify=True))
+    assert said.startswith("Loaded 1 new files (0 of songs, 1 of events); 2 files verified, unch")
 
 
 def test_a_changed_file_is_replaced_with_all_that_came_with_it(lenient, event, song):
@@ -288,7 +372,7 @@ def test_a_full_refresh_takes_new_files_along_and_is_undone_by_a_failed_audit(
     assert world.dwh.row_counts()["songplays"] == 2
 
 
-def test_the_runner_builds_the_star_anew(tmp_path, write, event, song, capsys):
+def test_the_runner_builds_the_star_anew_and_verifies(tmp_path, write, event, song, capsys):
     places = ["--log-data", str(tmp_path / "log"), "--song-data", str(tmp_path / "song")]
     places += ["--database", str(tmp_path / "dwh.duckdb"), "--runs", str(tmp_path / "runs")]
     write(tmp_path / "log/a.json", [event()])
@@ -302,3 +386,8 @@ def test_the_runner_builds_the_star_anew(tmp_path, write, event, song, capsys):
     assert "songplays 1 rows" in capsys.readouterr().out
     assert run.main([*places, "--only", "04", "--full-refresh"]) == 2
     assert "--full-refresh is for 03_load" in capsys.readouterr().err
+    assert run.main([*places, "--only", "03", "--verify", "--name", "two"]) == 0
+    notebook = (tmp_path / "runs/two/03_load.ipynb").read_text()
+    assert "Nothing new: 2 files verified, unchanged." in notebook
+    assert run.main([*places, "--only", "04", "--verify"]) == 2
+    assert "--verify is for 03_load" in capsys.readouterr().err

@@ -219,7 +219,7 @@ def test_the_tables_have_the_columns_of_the_design(dwh):
         "songplays": "songplay_key start_time played_at user_key level song_id artist_id "
         "session_id item_in_session song_title artist_name location user_agent",
         "load_files": "file_key kind size_bytes content_hash row_count reject_count batch_id "
-        "loaded_at",
+        "loaded_at device inode mtime_ns ctime_ns",
         "load_rejects": "file_key line field reason raw_text",
     }
 
@@ -371,7 +371,7 @@ def test_a_frames_rows_are_added_by_the_names_of_its_columns(dwh):
     row |= {"row_count": 2, "reject_count": 0, "batch_id": 1, "loaded_at": now}
     made.append("load_files", pd.DataFrame([row]))
     assert made.cursor().execute("select * from load_files").fetchall() == [
-        ("/a.json", "events", 1, "f" * 64, 2, 0, 1, now)
+        ("/a.json", "events", 1, "f" * 64, 2, 0, 1, now, None, None, None, None)
     ]
     with pytest.raises(WarehouseError):
         made.run("load/append", {"table": "load_files", "columns": ["file_key"]})

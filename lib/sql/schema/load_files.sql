@@ -7,5 +7,9 @@ create table if not exists load_files (
     row_count bigint not null,
     reject_count bigint not null,
     batch_id bigint not null,
-    loaded_at timestamp not null
+    loaded_at timestamp not null,
+    device bigint,
+    inode bigint,
+    mtime_ns bigint,
+    ctime_ns bigint
 ) {{ engine.table_options(sort="batch_id") }}

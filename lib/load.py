@@ -103,8 +103,8 @@ class Load:
     """What a load did: files and rows by table, rejects, audits, coverage.
 
     `audits`: by name, the number of rows that each one found. `unknown_fields`: by name, a file
-    that has it. `verified`: whether the known files were read again. `failure`: why nothing was
-    loaded.
+    that has it. `verified`: whether the known files were read again. `same_content`: each new file
+    whose content another file brought, and that file. `failure`: why nothing was loaded.
     """
 
     new_files: dict[str, int]
@@ -117,6 +117,7 @@ class Load:
     plays: int = 0
     matched: int = 0
     verified: bool = False
+    same_content: dict[str, str] = field(default_factory=dict)
     failure: str = ""
 
     @property
@@ -178,7 +179,16 @@ class Load:
         return (
             f"Loaded {new:,} new files ({parts}){skipped}. {rejected}"
             f"{len(self.audits)} audits passed.\n{self.coverage:.1%} of {self.plays:,} plays are "
-            f"matched to a song of the catalogue.{unknown}"
+            f"matched to a song of the catalogue.{unknown}{self._describe_same_content()}"
+        )
+
+    def _describe_same_content(self) -> str:
+        if not self.same_content:
+            return ""
+        new, other = next(iter(self.same_content.items()))
+        return (
+            f"\n{len(self.same_content):,} files hold the same content as others, such as {new} "
+            f"and {other}; their records count once."
         )
 
 
@@ -336,6 +346,7 @@ class _Attempt:
         self.progress = order.progress
         self.loaded_at = datetime.now(UTC).replace(tzinfo=None)
         self.batches: list[Batch] = []
+        self.known: dict[Kind, dict[str, str]] = {}
         self.identities: dict[str, Identity] = {}
         self.recorded = 0
 
@@ -407,7 +418,7 @@ class _Attempt:
 
     def _gathered(self, kind: Kind, place: str, in_place: bool) -> Batch:
         ledger = {key: row for key, *row in self._ledger(kind)}
-        known = {key: digest for key, (digest, *_) in ledger.items()}
+        self.known[kind] = known = {key: digest for key, (digest, *_) in ledger.items()}
         about = {"checked": self.order.checked, "settings": self.settings, "in_place": in_place}
         self.identities |= {key: Identity(*row) for key, (_, _, *row) in ledger.items()}
         about["trusted"] = {} if self.order.reads_all else self.identities
@@ -427,6 +438,7 @@ class _Attempt:
         for batch in self.batches:
             self._refuse_drift(batch, places[batch.kind])
             self._refuse_if_empty(batch, places[batch.kind])
+            self._find_same_content(batch)
         self._record()
         self._build_star(rebuild)
 
@@ -518,6 +530,14 @@ class _Attempt:
                 f"{place} holds {len(batch.files):,} files and not one record of "
                 f"{batch.kind.name}; name the folder that holds them. Nothing was loaded."
             )
+
+    def _find_same_content(self, batch: Batch) -> None:
+        """Note the new files that hold what another file brought, here or in an earlier load."""
+        brought_by = {digest: key for key, digest in self.known[batch.kind].items()}
+        for file in batch.files:
+            other = brought_by.setdefault(file.content_hash, file.key)
+            if file.records and other != file.key:
+                self.result.same_content[file.key] = other
 
     def _audit(self, scope: Scope) -> None:
         """Ask every audit, and raise LoadError for those that find a row."""

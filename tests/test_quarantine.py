@@ -300,6 +300,46 @@ def test_a_verified_load_takes_new_files_along(world, event, song):
     assert said.startswith("Loaded 1 new files (0 of songs, 1 of events); 2 files verified, unch")
 
 
+@either_place
+def test_the_same_content_under_another_name_is_told(lenient, event, song, s3, tmp_path):
+    world = lenient(0, s3)
+    world.catalogue(song())
+    first = world.log(event(), file="a.json")
+    world.log(b"", file="empty.json")
+    assert world.load().same_content == {}
+    shutil.copy(first, first.with_name("b.json"))
+    os.link(first, first.with_name("c.json"))
+    first.with_name("d.json").symlink_to(first)
+    for name in ("e.json", "f.json"):
+        world.log(event(ts=T), file=name)
+    world.log(b"", file="void.json")
+    loaded = world.load(keep=tmp_path)
+    pairs = {Path(new).name: Path(old).name for new, old in loaded.same_content.items()}
+    assert pairs == {
+        "b.json": "a.json",
+        "c.json": "a.json",
+        "d.json": "a.json",
+        "f.json": "e.json",
+    }
+    new, old = next(iter(loaded.same_content.items()))
+    assert str(loaded).endswith(
+        f"\n4 files hold the same content as others, such as {new} and {old}; their records count "
+        "once."
+    )
+    kept = json.loads((tmp_path / "load.json").read_text())
+    assert kept["same_content"] == loaded.same_content
+    assert world.load().same_content == {}
+
+
+def test_a_moved_folder_is_told(world, event, song):
+    world.catalogue(song())
+    log = world.log(event(), file="2018/a.json")
+    world.load()
+    log.parent.rename(world.logs / "moved")
+    said = f"1 files hold the same content as others, such as {world.logs}/moved/a.json and {log};"
+    assert said in str(world.load())
+
+
 def test_a_changed_file_is_replaced_with_all_that_came_with_it(lenient, event, song):
     world = lenient(0)
     world.catalogue(song())

@@ -19,9 +19,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import accumulate, groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from lib import UserError, config, progress, records, s3, source
+from lib import UserError, config, progress, records, s3, scratch, source
 from lib.aws import Account, AwsError
 from lib.config import Settings
 from lib.export import complete
@@ -113,8 +112,8 @@ def _here(client, files: list[s3.Object]) -> Iterator[tuple[s3.Object, str]]:
     ends = accumulate(file.size for file in files)
     for _, some in groupby(zip(ends, files, strict=True), lambda pair: pair[0] // FETCHED):
         batch = [file for _, file in some]
-        with TemporaryDirectory() as cache:
-            paths = s3.fetch(client, batch, Path(cache), "")
+        with scratch.make_folder() as cache:
+            paths = s3.fetch(client, batch, cache, "")
             yield from ((file, str(paths[file.uri])) for file in batch)
 
 
@@ -209,8 +208,8 @@ def _bucket(target: str, account: Account) -> Iterator[tuple[Path, Callable[[Pat
         path.unlink()
 
     try:
-        with TemporaryDirectory() as folder:
-            yield Path(folder), upload
+        with scratch.make_folder() as folder:
+            yield folder, upload
         _publish(write, target, uploads)
     except BaseException:
         for about in uploads:

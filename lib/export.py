@@ -6,15 +6,12 @@ fetched into a DuckDB file first, so that both engines give the same files, with
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from lib import UserError
+from lib import UserError, scratch
 from lib.config import Settings
 from lib.warehouse import STAR, DuckDB, Warehouse, connect
 
@@ -48,18 +45,19 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
 
 @contextmanager
 def complete(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `folder`, which takes its name when all within has gone well."""
-    unfinished = folder.parent / f".{folder.name}-{uuid.uuid4().hex}"
+    """Give a new folder, which takes the place of `folder` when all within has gone well."""
     try:
         if folder.exists():
             raise ExportError(f"{folder} exists, and nothing is overwritten; name a new folder.")
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        unfinished.rename(folder)
+        if not folder.parent.exists():
+            folder.parent.mkdir(parents=True)
+        with scratch.make_folder(folder.parent) as hidden:
+            unfinished = hidden / folder.name
+            unfinished.mkdir()
+            yield unfinished
+            unfinished.rename(folder)
     except OSError as error:
         raise ExportError(f"{folder} can't be written: {error.strerror}.") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager
@@ -68,8 +66,8 @@ def _as_duckdb(opened: Warehouse, settings: Settings) -> Iterator[DuckDB]:
     if isinstance(opened, DuckDB):
         yield opened
         return
-    with TemporaryDirectory() as scratch:
-        local = replace(settings.local, database=str(Path(scratch) / "star.duckdb"))
+    with scratch.make_folder() as folder:
+        local = replace(settings.local, database=str(folder / "star.duckdb"))
         with closing(DuckDB(replace(settings, local=local))) as copy:
             copy.create_schema()
             for table in STAR:

@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lib import UserError
+from lib import UserError, scratch
 from lib.config import Settings
 from lib.records import EVENTS, SONGS, Kind, Reject
 from lib.source import Batch, ChangedFile, Identity, gather
@@ -315,8 +315,8 @@ def _load(order: _Order) -> Load:
 
 
 def _try(order: _Order) -> Load:
-    with tempfile.TemporaryDirectory() as scratch:
-        attempt = _Attempt(order, Path(scratch))
+    with scratch.make_folder() as folder:
+        attempt = _Attempt(order, folder)
         try:
             with order.warehouse.transaction(order.patience):
                 attempt.run()

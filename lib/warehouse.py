@@ -351,6 +351,8 @@ class DuckDB(Warehouse):
                 str(self.file), read_only=read_only, config=_duckdb_settings(settings)
             )
             self.closing.callback(self.raw.close)  # who is lent a cursor gives it back first
+            if not read_only:
+                _remove_spilled(self.file)
             if not settings.local.memory_limit:
                 self.raw.execute(f"set memory_limit = '{_memory_for(self.raw)} MB'")
             if read_only:  # else a view could bring in any file of this machine
@@ -543,6 +545,13 @@ def _memory_for(raw) -> int:
     number, unit = own.split()
     most = float(number) * 1.024**2 * 1024 ** (["MiB", "GiB", "TiB"].index(unit))
     return int(min(most, max(LEAST_MEMORY, EACH_THREAD * threads)))
+
+
+def _remove_spilled(file: Path) -> None:
+    """Remove what a killed process spilled beside a database; who may write to it is alone."""
+    for spilled in Path(f"{file}.tmp").glob("duckdb_temp_*"):
+        with suppress(OSError):
+            spilled.unlink()
 
 
 def _may_be_duckdb(file: Path) -> bool:

@@ -1,12 +1,16 @@
 """The view `plays`, and the star as files: complete, typed, the same from both engines."""
 
+import json
 import os
+import subprocess
+import sys
+import tempfile
 from datetime import datetime
 
 import duckdb
 import pytest
 
-from lib import export, run
+from lib import ROOT, export, run
 from lib.warehouse import DuckDB, WarehouseError
 
 HANDED_OVER = 2000  # more rows than are fetched at once
@@ -138,7 +142,8 @@ def test_an_export_that_is_interrupted_leaves_nothing(loaded, tmp_path, monkeypa
     def fail_at_the_last(self, name, identifiers=None, **values):
         run_statement(self, name, identifiers, **values)
         if name == "export/csv" and identifiers["table"] == "plays":
-            assert len(list(next(folder.iterdir()).iterdir())) == 2 * len(export.EXPORTED)
+            unfinished = next(folder.glob(".*/star"))
+            assert len(list(unfinished.iterdir())) == 2 * len(export.EXPORTED)
             raise KeyboardInterrupt
 
     monkeypatch.setattr(DuckDB, "run", fail_at_the_last)
@@ -148,6 +153,42 @@ def test_an_export_that_is_interrupted_leaves_nothing(loaded, tmp_path, monkeypa
     monkeypatch.undo()
     loaded.open()
     assert exported(loaded, folder / "star")["plays"] == 3
+
+
+KILLED = """
+import json, os, sys
+from lib import config, export
+from lib.warehouse import DuckDB
+
+run = DuckDB.run
+
+def killed(self, name, identifiers=None, **values):
+    run(self, name, identifiers, **values)
+    if name == "export/csv" and identifiers["table"] == "plays":
+        os.kill(os.getpid(), 9)
+
+DuckDB.run = killed
+settings = config.load(sys.argv[1], environ={}, **json.loads(sys.argv[2]))
+export.export(settings, sys.argv[3])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="only POSIX can kill a process without a word")
+def test_what_a_killed_export_left_is_gone_after_the_next(loaded, tmp_path, monkeypatch):
+    folder, temporary = tmp_path / "exports", tmp_path / "temporary"
+    folder.mkdir(), temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    about = [str(loaded.folder / "dwh.cfg"), json.dumps(loaded.overrides, default=str)]
+    loaded.dwh.close()
+    command = [sys.executable, "-c", KILLED, *about, str(folder / "star")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
+    assert [file.name for file in folder.rglob("users.csv")] == ["users.csv"]
+    assert len([*temporary.rglob("star.duckdb")]) == loaded.dwh.copies
+    loaded.open()
+    assert exported(loaded, folder / "star")["plays"] == 3
+    assert os.listdir(folder) == ["star"]
+    assert os.listdir(temporary) == []
 
 
 @pytest.mark.only_on("redshift")

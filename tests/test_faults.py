@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -245,6 +246,31 @@ def test_a_process_that_dies_in_the_midst_of_writing_has_loaded_all_or_nothing(l
             found, completed = went_on(loaded)
             assert found == (states.after if size == checkpoint else states.before)
             assert completed == states.after
+
+
+def names_left(world) -> list[Path]:
+    """Return the files with a listener's name that are neither data nor the warehouse."""
+    places = [world.logs, world.songs, *world.folder.glob("dwh.duckdb*")]
+    files = [file for file in world.folder.rglob("*") if file.is_file()]
+    others = [file for file in files if not {file, *file.parents} & {*places}]
+    return [file for file in others if b"Kaylee" in file.read_bytes()]
+
+
+def test_what_a_killed_load_left_is_gone_when_the_next_one_begins(loaded, states, monkeypatch):
+    loaded.dwh.close()
+    with worker(loaded) as run:
+        for number in itertools.count(1):
+            assert run(number) == -signal.SIGKILL
+            if left := names_left(loaded):
+                break
+    assert all(file.parent.stat().st_mode & 0o77 == 0 for file in left)
+    monkeypatch.setattr(tempfile, "tempdir", str(loaded.folder))
+    found = []
+    loaded.open()
+    loaded.load(lambda step: found.append(names_left(loaded)))
+    assert found[0] == []
+    assert names_left(loaded) == []
+    assert kept(loaded) == states.after
 
 
 # No room

@@ -363,6 +363,18 @@ def test_nothing_of_a_transaction_is_seen_before_it_ends(dwh):
     assert made.cursor().execute("select count(*) from time").fetchall() == [(1,)]
 
 
+def test_what_a_killed_process_spilled_is_removed_when_the_file_is_opened_to_write(dwh, settings):
+    dwh().close()
+    folder = settings().database.with_name("dwh.duckdb.tmp")
+    folder.mkdir()
+    spilled, other = folder / "duckdb_temp_storage_S96K-0.tmp", folder / "notes.txt"
+    spilled.touch(), other.touch()
+    connect(settings(), read_only=True).close()
+    assert spilled.exists(), "another reader may be using it"
+    connect(settings()).close()
+    assert [*folder.iterdir()] == [other]
+
+
 def test_a_frames_rows_are_added_by_the_names_of_its_columns(dwh):
     import pandas as pd
 

@@ -271,6 +271,22 @@ def test_a_file_that_has_changed_since_it_was_loaded_is_refused(tmp_path, write,
         gathered(EVENTS, tmp_path / "log", known)
 
 
+def test_a_small_file_that_is_rewritten_while_it_is_read_is_told(
+    tmp_path, write, gathered, monkeypatch
+):
+    file, read = write(tmp_path / "log/a.json", b'{"song": "One"}\n'), os.read
+
+    def rewrite(handle: int, size: int) -> bytes:
+        body, about = read(handle, size), file.stat()
+        file.write_bytes(b'{"song": "Two"}\n')
+        os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+        return body
+
+    monkeypatch.setattr(source.os, "read", rewrite)
+    with pytest.raises(SourceError, match=f"^{file} changed while it was read; load again"):
+        gathered(EVENTS, tmp_path / "log")
+
+
 def test_the_hash_is_of_the_files_bytes(tmp_path, write, gathered):
     write(tmp_path / "log/a.json", b"{}\n")
     batch, _ = gathered(EVENTS, tmp_path / "log")

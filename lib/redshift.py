@@ -17,6 +17,7 @@ from io import BufferedReader
 from lib import SourceError, aws, cluster, s3
 from lib.config import Settings
 from lib.records import Kind, opened
+from lib.resources import BOUNDARY
 from lib.source import Batch
 from lib.warehouse import (
     BOUND,
@@ -337,9 +338,9 @@ def explained_copy(message: str, role: str) -> str:
     """Return Redshift's words for a failed COPY as what happened and what to do."""
     if "Access Denied" in message or "AccessDenied" in message:
         cause = (
-            f"COPY may not read the files as {role}: the bucket does not let it, or LOG_DATA or "
-            "SONG_DATA has changed since 01_provision; run 01_provision again, or ask the "
-            "bucket's owner."
+            f"COPY may not read the files as {role}: the bucket or the policy {BOUNDARY} does not "
+            "let it, or LOG_DATA or SONG_DATA has changed since 01_provision; run 01_provision "
+            "again, or ask an administrator or the bucket's owner."
         )
     elif "NoSuchKey" in message or "does not exist" in message:
         cause = "A file vanished between listing and reading; load again."

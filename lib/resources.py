@@ -25,6 +25,7 @@ PROJECT = "sparkify-dwh"
 READY = {"available", "available, prep-for-resize", "available, resize-cleanup"}
 GOING = {"deleting", "final-snapshot"}
 BROKEN = {"hardware-failure", "storage-full"}  # and incompatible-…: AWS does not repair them
+BOUNDARY = f"{PROJECT}-boundary"  # the policy that bounds every role of the project
 RUN = "python -m lib.run --target redshift"
 REMOVE = f"{RUN} --only 05 --teardown"
 FOREIGN = "not ours"  # the state of what lacks our tags
@@ -358,6 +359,22 @@ class Role(Resource):
     def __init__(self, account: Site):
         super().__init__(account)
         self.name = self.settings.iam_role.name
+        self.boundary = f"arn:{account.partition}:iam::{account.id}:policy/{BOUNDARY}"
+
+    def write(self, operation: str, passing: tuple = (), slow: str = "", **arguments):
+        """Change something of it; say who makes the policy that bounds it when that is missing."""
+        try:
+            return super().write(operation, passing, slow, **arguments)
+        except aws.AwsError as error:
+            missing = aws.code(error.__cause__) == "NoSuchEntity"
+            if not missing or "PermissionsBoundary" not in arguments:
+                raise
+            raise ClusterError(
+                f"The policy {BOUNDARY}, which says what the role may at most do, is not in "
+                f"account {self.account.id}; an administrator creates it once from "
+                "docs/iam/boundary.json (docs/redshift.md has the command), or set [IAM_ROLE] ARN "
+                "to a role made elsewhere."
+            ) from error
 
     def find(self) -> dict | None:
         """Return the role."""
@@ -371,12 +388,17 @@ class Role(Resource):
             ("EntityAlreadyExists",),
             Path=f"/{PROJECT}/",
             AssumeRolePolicyDocument=json.dumps(self.trust()),
+            PermissionsBoundary=self.boundary,
             Description=f"What COPY of the Redshift cluster {self.account.identifier} may read",
             Tags=self.account.tags,
         )
 
     def gaps(self, found: dict) -> Iterator:
-        """Yield a difference in who may assume it, and in what it may read."""
+        """Yield a difference in its boundary, in who may assume it, and in what it may read."""
+        bounded = found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+        if bounded != self.boundary:
+            to = {"PermissionsBoundary": self.boundary}
+            yield "no boundary", "put_role_permissions_boundary", to
         if found["AssumeRolePolicyDocument"] != self.trust():
             document = {"PolicyDocument": json.dumps(self.trust())}
             yield "old trust", "update_assume_role_policy", document

@@ -50,7 +50,7 @@ from moto.redshift.responses import RedshiftResponse
 from moto.s3.models import FakeBucket, s3_backends
 from werkzeug.serving import make_server
 
-from tests.standin import scheduler
+from . import policy, scheduler
 
 ACCOUNT = "123456789012"
 USER = f"arn:aws:iam::{ACCOUNT}:user/analyst"
@@ -61,6 +61,7 @@ KEYS = {
 }
 NODE_TYPES = ["ra3.large", "ra3.xlplus", "ra3.4xlarge", "rg.large"]
 READS = ("Describe", "Get", "List", "Head")
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/sparkify-dwh-boundary"
 
 # S3 has no action in a request: its method, what it is about, and its first telling parameter.
 S3 = {
@@ -224,6 +225,8 @@ class Aws:
         self.issued: dict[str, tuple[str, str]] = {}  # password: user, database
         self.throttled: Counter[str] = Counter()  # call: how many more times
         self.denied: set[str] = set()
+        self.holds: list[dict] | None = None  # statements: all that the caller may do
+        self.boundaries = {BOUNDARY}  # the policies that an administrator has made
         self.expired_from = 0  # the number of the call, from 1, at which the token has expired
         self.fail_after = 0  # the call that is carried out and answered with a 500
         self.kill_after, self.victim = 0, 0  # the call after which that process is killed
@@ -381,6 +384,9 @@ class Aws:
             return f"Redshift may not assume {role_arn}."
         about_bucket = action in ("s3:ListBucket", "s3:GetBucketLocation")
         resource = f"arn:aws:s3:::{bucket}" + ("" if about_bucket else f"/{key}")
+        boundary = policy.statements("boundary") if roles[0].permissions_boundary_arn else None
+        if boundary is not None and not policy.permits(boundary, action, resource, {}):
+            return f"User: {role_arn} is not authorized to perform: {action} (its boundary)"
         for document in roles[0].policies.values():
             for statement in json.loads(document)["Statement"]:
                 if _allows(statement, action, resource, key):
@@ -423,14 +429,41 @@ class Aws:
             code = "RequestLimitExceeded" if ec2 else "SlowDown" if s3 else "Throttling"
             raise Refusal(code, "Rate exceeded", 503 if ec2 or s3 else 400)
         for permission in permissions(request.call):
-            if permission in self.denied:
+            if permission in self.denied or not self._holds(permission, request):
                 raise denied(request, permission)
         rule = getattr(self, f"_refuse_{request.action}", None)
         backend = redshift_backends[ACCOUNT][request.region]
-        if rule and request.service in ("redshift", "ec2"):
+        if rule and request.service in ("redshift", "ec2", "iam"):
             rule(request, backend)
         if refusal := scheduler.find_refusal(request.action, request.parameters, backend):
             raise Refusal(*refusal)
+
+    def _holds(self, permission: str, request: Request) -> bool:
+        """Whether the caller's policy has an action: for roles and credentials also on that
+        resource and under those conditions."""
+        if self.holds is None:
+            return True
+        asked, arns, told = request.parameters, [None], None
+        if permission == "redshift:GetClusterCredentials":
+            here = f"arn:aws:redshift:{request.region}:{ACCOUNT}"
+            names = {"dbuser": asked["DbUser"], "dbname": asked["DbName"]}
+            arns = [f"{here}:{key}:{asked['ClusterIdentifier']}/{names[key]}" for key in names]
+        elif permission == "iam:PassRole":
+            arns = [*request.starting("IamRoles.IamRoleArn")]
+            arns += request.starting("AddIamRoles.IamRoleArn")
+            told = {"iam:PassedToService": "redshift.amazonaws.com"}
+        elif request.service == "iam" and "RoleName" in asked:
+            arn, told = _role_in(asked)
+            arns = [arn]
+        return all(policy.permits(self.holds, permission, arn, told) for arn in arns)
+
+    def _refuse_CreateRole(self, request: Request, _) -> None:  # noqa: N802
+        arn = request.parameters.get("PermissionsBoundary")
+        if arn and arn not in self.boundaries:
+            words = f"Scope ARN: {arn} does not exist or is not attachable."
+            raise Refusal("NoSuchEntity", words, 404)
+
+    _refuse_PutRolePermissionsBoundary = _refuse_CreateRole  # noqa: N815
 
     def _refuse_CreateCluster(self, request: Request, backend: RedshiftBackend) -> None:  # noqa: N802
         asked = request.parameters
@@ -661,6 +694,21 @@ def denied(request: Request, permission: str) -> Refusal:
         return Refusal("UnauthorizedOperation", words, 403)
     json_service = request.service == "pricing"
     return Refusal("AccessDeniedException" if json_service else "AccessDenied", words, 403)
+
+
+def _role_in(asked: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the ARN of the role that a call is about, and what conditions can ask about it."""
+    roles = iam_backends[ACCOUNT]["aws"].roles.values()
+    role = next((role for role in roles if role.name == asked["RoleName"]), None)
+    path = asked.get("Path", "/")
+    arn = role.arn if role else f"arn:aws:iam::{ACCOUNT}:role{path}{asked['RoleName']}"
+    boundary = asked.get("PermissionsBoundary") or (role and role.permissions_boundary_arn)
+    told = {"iam:PermissionsBoundary": boundary} if boundary else {}
+    for number in range(1, 50):
+        if key := asked.get(f"Tags.member.{number}.Key"):
+            told[f"aws:RequestTag/{key}"] = asked[f"Tags.member.{number}.Value"]
+    told |= {f"aws:ResourceTag/{tag['Key']}": tag["Value"] for tag in (role.tags if role else ())}
+    return arn, told
 
 
 def attach_roles(response) -> ActionResult:

@@ -346,7 +346,8 @@ def tagged(account: Site) -> dict[str, list[dict]]:
     buckets = account.ask("s3", "list_buckets", Prefix=prefix)["Buckets"]
     for name in [bucket["Name"] for bucket in buckets]:
         lacking = ("NoSuchBucket", "NoSuchTagSet")
-        answer = account.ask("s3", "get_bucket_tagging", lacking, Bucket=name)
+        own = {"Bucket": name, "ExpectedBucketOwner": account.id}
+        answer = account.ask("s3", "get_bucket_tagging", lacking, **own)
         tags[f"bucket {name}"] = (answer or {"TagSet": []})["TagSet"]
     schedule = Schedule(account)
     tags[f"schedule {schedule.name}"] = (schedule.find() or {"Tags": []})["Tags"]
@@ -441,12 +442,12 @@ def role_arn(settings: Settings) -> str:
     return settings.iam_role.arn or copy_role(Site(settings))
 
 
-def bucket(settings: Settings) -> str:
-    """Return the name of the bucket for a load's manifests and uploads."""
+def bucket(settings: Settings) -> dict[str, str]:
+    """Return what names the bucket for a load's manifests and uploads to S3: it, and its owner."""
     own = Bucket(Site(settings))
     if not (settings.db.host and own.find()):  # or made by hand, as the cluster was
         own.needed()
-    return own.name
+    return own.named
 
 
 def credentials(settings: Settings) -> tuple[str, str]:

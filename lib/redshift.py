@@ -183,8 +183,8 @@ class Redshift(Warehouse):
         return cluster.role_arn(self.settings)
 
     @cached_property
-    def bucket(self) -> str:
-        """The name of the project's own bucket."""
+    def bucket(self) -> dict[str, str]:
+        """The project's own bucket and the account that it must belong to."""
         return cluster.bucket(self.settings)
 
     def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
@@ -272,22 +272,26 @@ class Redshift(Warehouse):
 
 
 class _Scratch:
-    """A folder of one COPY in the project's bucket."""
+    """A folder of one COPY in the project's bucket.
 
-    def __init__(self, client, bucket: str):
+    `bucket`: its name and the account that it must belong to, as of `cluster.bucket`.
+    """
+
+    def __init__(self, client, bucket: dict[str, str]):
         self.client, self.bucket, self.folder = client, bucket, f"loads/{uuid.uuid4().hex}"
         self.keys: list[str] = []
 
     def put(self, name: str, body: bytes | BufferedReader) -> str:
         """Put an object into the folder, of bytes or of a file, and return its URI."""
         key = f"{self.folder}/{len(self.keys)}-{name}"
-        uri = f"s3://{self.bucket}/{key}"
+        uri = f"s3://{self.bucket['Bucket']}/{key}"
         self.keys.append(key)
         with aws.asking(f"write {uri}"):
             if isinstance(body, bytes):
-                self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+                self.client.put_object(**self.bucket, Key=key, Body=body)
             else:
-                self.client.upload_fileobj(body, self.bucket, key)
+                owner = {"ExpectedBucketOwner": self.bucket["ExpectedBucketOwner"]}
+                self.client.upload_fileobj(body, self.bucket["Bucket"], key, ExtraArgs=owner)
         return uri
 
     def all_in_s3(self, parts: list[str]) -> list[str]:
@@ -308,7 +312,7 @@ class _Scratch:
         with suppress(BotoCoreError, ClientError):
             for first in range(0, len(self.keys), 1000):
                 keys = [{"Key": key} for key in self.keys[first : first + 1000]]
-                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys})
+                self.client.delete_objects(**self.bucket, Delete={"Objects": keys})
 
 
 def check_json_paths(place: str, body: bytes, fields: list[str]) -> None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 
 from lib import aws
-from lib.aws import Account, Clock
+from lib.aws import DENIED, Account, Clock
 from lib.config import Settings
 from lib.plan import ProvisionError, Step
 
@@ -277,12 +277,26 @@ class Bucket(Resource):
         self.name = f"{account.identifier}-{account.id}-{self.region}"
         self.arn = f"arn:{account.partition}:s3:::{self.name}"
 
+    @property
+    def named(self) -> dict:
+        """Its name, and the account that it must belong to: names are shared by all accounts."""
+        return {"Bucket": self.name, "ExpectedBucketOwner": self.account.id}
+
     def find(self) -> dict | None:
-        """Return its tags."""
+        """Return its tags. Raises ClusterError when it belongs to another account."""
         lacking = ("NoSuchBucket", "NoSuchTagSet")
-        if tags := self.ask("get_bucket_tagging", lacking):
-            return {"Tags": tags["TagSet"]}
-        there = self.ask("get_bucket_location", ("NoSuchBucket",))
+        try:
+            if tags := self.ask("get_bucket_tagging", lacking):
+                return {"Tags": tags["TagSet"]}
+            there = self.ask("get_bucket_location", ("NoSuchBucket",))
+        except aws.AwsError as error:
+            if "not authorized" in str(error.__cause__) or aws.code(error.__cause__) not in DENIED:
+                raise
+            raise ClusterError(
+                f"S3 denies account {self.account.id} the bucket {self.name} without saying why: "
+                "it belongs to another account, or a policy of its own keeps you out; choose "
+                "another [CLUSTER] IDENTIFIER, or look at that policy."
+            ) from error
         return {"Tags": []} if there else None
 
     def create(self) -> None:
@@ -290,41 +304,38 @@ class Bucket(Resource):
         where = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
         about = where | {"Tags": self.account.tags}
         passing = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
-        self.write("create_bucket", passing, CreateBucketConfiguration=about)
+        how = {"Bucket": self.name, "CreateBucketConfiguration": about}
+        self.account.write(self.service, "create_bucket", passing, **how)
 
     def gaps(self, found: dict) -> Iterator:
         """Yield what keeps it private, and empties it."""
-        own = {"ExpectedBucketOwner": self.account.id}
-        block = self.ask(
-            "get_public_access_block", ("NoSuchPublicAccessBlockConfiguration",), **own
-        )
+        block = self.ask("get_public_access_block", ("NoSuchPublicAccessBlockConfiguration",))
         blocked = {"PublicAccessBlockConfiguration": dict.fromkeys(PRIVATE, True)}
         if not block or block | blocked != block:
-            yield "unblocked", "put_public_access_block", own | blocked
-        policy = self.ask("get_bucket_policy", ("NoSuchBucketPolicy",), **own)
+            yield "unblocked", "put_public_access_block", blocked
+        policy = self.ask("get_bucket_policy", ("NoSuchBucketPolicy",))
         wanted = tls_only(self.arn)
         if not policy or json.loads(policy["Policy"]) != wanted:
-            yield "no TLS", "put_bucket_policy", own | {"Policy": json.dumps(wanted)}
+            yield "no TLS", "put_bucket_policy", {"Policy": json.dumps(wanted)}
         lacking = ("NoSuchLifecycleConfiguration",)
-        rules = self.ask("get_bucket_lifecycle_configuration", lacking, **own)
+        rules = self.ask("get_bucket_lifecycle_configuration", lacking)
         if "scratch" not in [rule.get("ID") for rule in (rules or {}).get("Rules", [])]:
             expiring = {"LifecycleConfiguration": {"Rules": [ONE_DAY]}}
-            yield "no expiry", "put_bucket_lifecycle_configuration", own | expiring
+            yield "no expiry", "put_bucket_lifecycle_configuration", expiring
 
     def delete(self, found: dict) -> None:
         """Empty it, a thousand objects at a time, and delete it."""
-        own = {"ExpectedBucketOwner": self.account.id}
-        while listed := self.ask("list_object_versions", ("NoSuchBucket",), **own):
+        while listed := self.ask("list_object_versions", ("NoSuchBucket",)):
             versions = [*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())]
             if not versions:
                 break
             keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in versions]
-            answer = self.write("delete_objects", **own, Delete={"Objects": keys, "Quiet": True})
+            answer = self.write("delete_objects", Delete={"Objects": keys, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise ClusterError(
                     f"{errors[0]['Key']} in {self.name} can't be deleted: {errors[0]['Message']}."
                 )
-        self.write("delete_bucket", ("NoSuchBucket",), slow="BucketNotEmpty", **own)
+        self.write("delete_bucket", ("NoSuchBucket",), slow="BucketNotEmpty")
 
 
 PRIVATE = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")

@@ -21,6 +21,7 @@ from tests.standin.aws import ACCOUNT, Aws, is_write, permissions
 EXAMPLE = ROOT / "dwh.cfg.example"  # the defaults, not the settings of the person running
 CIDR = "203.0.113.7/32"
 BUCKET = f"sparkify-dwh-{ACCOUNT}-us-west-2"
+OWN = {"ExpectedBucketOwner": ACCOUNT}
 DATA = {
     "log_data": "s3://udacity-dend/log_data",
     "song_data": "s3://udacity-dend/song_data",
@@ -198,7 +199,7 @@ def test_local_data_lets_the_role_read_the_scratch_bucket_only(double, tmp_path)
 
 def test_the_bucket_is_where_the_data_is(double):
     settings = created(made(data__region="us-east-1"))
-    assert cluster.bucket(settings) == f"sparkify-dwh-{ACCOUNT}-us-east-1"
+    assert cluster.bucket(settings)["Bucket"] == f"sparkify-dwh-{ACCOUNT}-us-east-1"
     assert "the bucket in us-east-1" in str(cluster.creation(settings))
 
 
@@ -464,6 +465,29 @@ def test_what_is_somebody_elses_is_neither_adopted_nor_changed_nor_deleted(doubl
     assert actions(cluster.removal(settings))[kind] == "keep", "it is still there"
 
 
+@pytest.mark.parametrize("host", ["", "dwh.example.com"])
+def test_a_bucket_of_that_name_in_another_account_is_refused(double, host):
+    place(double, "bucket", BUCKET, [])
+    double.owners[BUCKET] = "999999999999"
+    settings = made(host=host, arn=f"arn:aws:iam::{ACCOUNT}:role/theirs")
+    words = f"denies account {ACCOUNT} the bucket {BUCKET} .*belongs to another account"
+    with pytest.raises(cluster.ClusterError, match=words):
+        cluster.bucket(settings)
+    if not host:
+        for plan in (cluster.creation, cluster.removal):
+            with pytest.raises(cluster.ClusterError, match=words):
+                plan(settings)
+
+
+def test_every_call_on_the_own_bucket_says_whose_it_must_be(double):
+    settings = created()
+    double.client("s3").put_object(Bucket=BUCKET, Key="loads/1", Body=b"", **OWN)
+    cluster.bucket(settings)
+    cluster.status(settings)
+    removed(settings)
+    assert {call for call, bucket in double.unguarded if bucket == BUCKET} == {"s3:CreateBucket"}
+
+
 def test_a_foreign_cluster_is_not_connected_to(double):
     place(double, "cluster", "sparkify-dwh", [])
     with pytest.raises(cluster.ClusterError, match="belongs to somebody else"):
@@ -622,7 +646,7 @@ def test_what_a_load_needs_is_discovered(double):
     assert re.fullmatch(r"sparkify-dwh\.\w+\.us-west-2\.redshift\.amazonaws\.com", host)
     assert port == 5439
     assert cluster.role_arn(settings).endswith(":role/sparkify-dwh/sparkify-dwh-copy")
-    assert cluster.bucket(settings) == BUCKET
+    assert cluster.bucket(settings) == {"Bucket": BUCKET} | OWN
     double.endpoint = ("127.0.0.1", 5433)
     assert cluster.endpoint(settings) == ("127.0.0.1", 5433)
     double.endpoint = None

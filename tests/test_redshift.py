@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_copy_reads_exactly_the_listed_files_by_a_manifest_that_makes_each_manda
 
 def test_what_a_load_puts_into_the_bucket_is_taken_out_again(in_s3, double, song, event):
     def lying() -> set[str]:
-        listed = double.aws.client("s3").list_objects_v2(Bucket=in_s3.dwh.bucket)
+        listed = double.aws.client("s3").list_objects_v2(**in_s3.dwh.bucket)
         return {item["Key"] for item in listed.get("Contents", [])}
 
     in_s3.catalogue(song())
@@ -374,6 +375,19 @@ def test_the_policy_of_loading_or_analysing_allows_every_call_that_is_made(
         in_s3.dwh.analysis("coverage")
     made = {one for call in double.aws.calls[before:] for one in permissions(call)}
     assert made - {"s3:DeleteObjectVersion"} <= allowed  # a load deletes no version by its number
+
+
+@pytest.mark.only_on("redshift")
+def test_a_load_writes_to_no_bucket_but_its_own_accounts(world, double, event, song):
+    world.log(event(), layout="gzip", file="events.json.gz")
+    world.catalogue(song())
+    double.aws.unguarded.clear()
+    world.load()
+    with world.dwh._scratch() as scratch:
+        scratch.put("large", BytesIO(bytes(9_000_000)))  # in several parts
+    bucket = "sparkify-dwh-123456789012-us-west-2"
+    written = [call for call, name in double.aws.unguarded if name == bucket and is_write(call)]
+    assert written == []
 
 
 def test_without_credentials_one_sentence_says_what_to_do(in_s3, double, monkeypatch, tmp_path):

@@ -180,6 +180,7 @@ class Request:
             self.parameters = dict(parse_qsl(self.body().decode()))
             self.action = self.parameters.get("Action", "Unknown")
         self.call = f"{self.service}:{self.action}"
+        self.expected_owner = self._header("X_AMZ_EXPECTED_BUCKET_OWNER")
 
     def _header(self, name: str) -> str:
         return self.environ.get(f"HTTP_{name}", "")
@@ -227,6 +228,8 @@ class Aws:
         self.denied: set[str] = set()
         self.holds: list[dict] | None = None  # statements: all that the caller may do
         self.boundaries = {BOUNDARY}  # the policies that an administrator has made
+        self.owners: dict[str, str] = {}  # bucket: another account that it belongs to
+        self.unguarded: list[tuple[str, str]] = []  # call and bucket, without an expected owner
         self.expired_from = 0  # the number of the call, from 1, at which the token has expired
         self.fail_after = 0  # the call that is carried out and answered with a 500
         self.kill_after, self.victim = 0, 0  # the call after which that process is killed
@@ -428,6 +431,8 @@ class Aws:
             self.throttled[request.call] -= 1
             code = "RequestLimitExceeded" if ec2 else "SlowDown" if s3 else "Throttling"
             raise Refusal(code, "Rate exceeded", 503 if ec2 or s3 else 400)
+        if s3 and request.parameters["Bucket"]:
+            self._refuse_other_owner(request)
         for permission in permissions(request.call):
             if permission in self.denied or not self._holds(permission, request):
                 raise denied(request, permission)
@@ -456,6 +461,14 @@ class Aws:
             arn, told = _role_in(asked)
             arns = [arn]
         return all(policy.permits(self.holds, permission, arn, told) for arn in arns)
+
+    def _refuse_other_owner(self, request: Request) -> None:
+        """Raise what S3 says when a bucket is of another account than a call expects."""
+        bucket, expected = request.parameters["Bucket"], request.expected_owner
+        if not expected:
+            self.unguarded.append((request.call, bucket))
+        elif expected != self.owners.get(bucket, ACCOUNT):
+            raise Refusal("AccessDenied", "Access Denied", 403)
 
     def _refuse_CreateRole(self, request: Request, _) -> None:  # noqa: N802
         arn = request.parameters.get("PermissionsBoundary")

@@ -37,6 +37,7 @@ from lib.resources import (
     upcoming,
 )
 
+READER = "dwh_reader"  # the database user that 02_schema makes for questions
 PAUSED = "AWS pauses it then, and only storage costs"
 HOW = "set confirm = True above and run this notebook again, or run, with your options:"
 PRICES = json.loads(Path(__file__).with_name("prices.json").read_text())
@@ -450,13 +451,14 @@ def bucket(settings: Settings) -> dict[str, str]:
     return own.named
 
 
-def credentials(settings: Settings) -> tuple[str, str]:
-    """Return a user and a password that last for a quarter of an hour."""
+def credentials(settings: Settings, read_only: bool = False) -> tuple[str, str]:
+    """Return a user and a password that last for a quarter of an hour: of [DB] USER, or of the
+    reader."""
     answer = Site(settings).ask(
         "redshift",
         "get_cluster_credentials",
         ("ClusterNotFound",),
-        DbUser=settings.db.user,
+        DbUser=READER if read_only else settings.db.user,
         DbName=settings.db.name,
         ClusterIdentifier=settings.cluster.identifier,
         AutoCreate=False,

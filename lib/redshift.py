@@ -24,6 +24,7 @@ from lib.warehouse import (
     MARK,
     PATIENCE,
     TABLES,
+    VIEWS,
     Busy,
     Conflict,
     ConnectionLost,
@@ -61,8 +62,8 @@ class Redshift(Warehouse):
     schema = home = "public"
     tables = (MARK, "load_lock", *TABLES)
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
+    def __init__(self, settings: Settings, read_only: bool = False):
+        self.settings, self.read_only = settings, read_only
         self.closing = ExitStack()
         self.host, self.port = cluster.endpoint(settings)
         self.label = f"redshift · {settings.cluster.identifier} · {self.host}:{self.port}"
@@ -77,7 +78,7 @@ class Redshift(Warehouse):
         """Return a connection of its own, for SQLAlchemy; it ends with the warehouse."""
         import redshift_connector
 
-        user, password = cluster.credentials(self.settings)
+        user, password = cluster.credentials(self.settings, self.read_only)
         try:
             # A timeout of the driver's own would also end every statement that takes longer.
             socket.create_connection((self.host, self.port), TIMEOUT).close()
@@ -92,7 +93,11 @@ class Redshift(Warehouse):
                 max_prepared_statements=0,  # a statement is planned anew when its tables are
             )
         except (redshift_connector.Error, OSError) as error:
-            raise WarehouseError(_why_not_open(self.host, self.port, error)) from None
+            why = _why_not_open(self.host, self.port, error)
+            first = f"; run 02_schema first, which makes {cluster.READER}"
+            raise WarehouseError(
+                why + (first if self.read_only and _about(error) else "")
+            ) from None
         connection.autocommit = True  # a transaction begins and ends by its own words
         self.closing.callback(_closed, connection)
         return connection
@@ -102,6 +107,25 @@ class Redshift(Warehouse):
         self._open()
         with self.transaction():
             return
+
+    def create_schema(self) -> None:
+        """Create the tables and views that are not there yet, and let the reader read them."""
+        super().create_schema()
+        self.let_in_reader()
+
+    def let_in_reader(self) -> None:
+        """Create the user that questions are asked as, and grant it the model and nothing else."""
+        reader = {"reader": cluster.READER, "home": self.home, "tables": (MARK, *TABLES, *VIEWS)}
+        if (cluster.READER,) not in self.rows("access/users"):
+            try:
+                self.run("access/reader", reader)
+            except WarehouseError as error:
+                raise WarehouseError(
+                    f"{self.settings.db.user} may not make the user {cluster.READER}, as whom "
+                    f"questions are asked ({error}). Let an administrator run: create user "
+                    f"{cluster.READER} password disable; then run 02_schema again."
+                ) from error
+        self.run("access/grants", reader | {"own": not self.settings.db.host})
 
     @contextmanager
     def transaction(self, patience: float = PATIENCE) -> Iterator[None]:

@@ -481,14 +481,15 @@ def connect(
     """Open the warehouse that `settings` name.
 
     `read_only`: for questions; several processes can then read one file at once, and what they ask
-    reads no other file. `writes`: the only folder that they may write to, and read.
+    reads no other file; Redshift is asked as a user that may only read. `writes`: the only folder
+    that they may write to, and read.
     `create`: make the database file when it is missing.
     Raises WarehouseError when it is missing, is in use, or is something else.
     """
     if settings.dwh.target == "redshift":
         from lib.redshift import Redshift
 
-        opened: Warehouse = Redshift(settings)
+        opened: Warehouse = Redshift(settings, read_only)
     elif create or settings.database.exists():
         opened = DuckDB(settings, read_only, writes)
     else:

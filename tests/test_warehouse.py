@@ -34,6 +34,7 @@ IDENTIFIERS = {
     **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
     **{"maxerror": 0, "home": "main", "all": False, "audits": STAR_AUDITS},
     **{"version": "1.0", "created_at": "2018-11-01 00:00:00", "milliseconds": 1000},
+    **{"reader": "dwh_reader", "own": True},
 }
 VALUES = {
     "batch_id": 1,
@@ -49,7 +50,9 @@ VALUES = {
 }
 VALUES |= {"since": datetime(2018, 11, 1), "until": datetime(2018, 11, 2)}
 VALUES |= {"loaded_at": datetime(2018, 11, 1)}
-UNKNOWN_TO_THE_PARSER = re.compile(r"^(lock table|declare|fetch) ", re.MULTILINE)
+UNKNOWN_TO_THE_PARSER = re.compile(
+    r"^(lock table|declare|fetch|create user|grant select) ", re.MULTILINE
+)
 OTHER = """
 import sys, duckdb
 held = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "True")

@@ -118,6 +118,9 @@ def rewrite(sql: str) -> str:
     tokens = _rewrite_calls(tokens)
     if words[:1] == ["create"] and "table" in words[:4]:
         tokens = _rewrite_table(tokens)
+    if words[:2] == ["create", "user"]:
+        null = Token("word", "null")
+        tokens = [null if token.word == "disable" else token for token in tokens]
     return "".join(token.text for token in tokens)
 
 

@@ -93,7 +93,7 @@ class Redshift:
     cluster's, for a COPY that names none.
     """
 
-    host = "localhost"
+    host, admin = "localhost", "dwh_admin"
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Redshift:
         self.round_trips = 0
         self.query_ids = count(1001)
         self._lock = threading.Lock()
-        self._roles: set[str] = set()
+        self._admin_is_there = False
         self._sessions: set[Session] = set()
         self.server = Server()
         atexit.register(self.close)
@@ -159,14 +159,13 @@ class Redshift:
         return self._run(database, sql)
 
     def role(self, user: str) -> str:
-        """Return the database's role of a user, created when it is new."""
+        """Return the database's role of a user; the cluster's own admin is there from the start."""
         name = re.sub("^IAMA?:", "", user).lower()
         with self._lock:
-            if name not in self._roles:
+            if name == self.admin and not self._admin_is_there:
                 with suppress(SqlError):
-                    quoted = name.replace('"', '""')
-                    self._run("postgres", f'create role "{quoted}" superuser login')
-                self._roles.add(name)
+                    self._run("postgres", f'create role "{name}" superuser login')
+                self._admin_is_there = True
         return name
 
     def saw(self, sql: str) -> None:
@@ -256,6 +255,8 @@ class Session:
         try:
             self.backend = self.redshift.server.connect(database, self.redshift.role(user))
         except SqlError as error:
+            if "role" in error.message:  # there is no such user
+                self.refuse("28000", f'password authentication failed for user "{user}"')
             self.refuse(error.code, error.message)
         for kind, body in self.backend.greeting:
             if body.startswith(b"server_version\0"):

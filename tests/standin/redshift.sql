@@ -1,5 +1,8 @@
 -- What Redshift has and PostgreSQL has not, put in pg_catalog of the template of all databases.
 
+-- As on Redshift, and on PostgreSQL before 15, everybody may create in the schema public.
+grant create on schema public to public;
+
 create or replace function pg_catalog.version() returns text language sql stable as $$
     select 'PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 '
         || '(Red Hat 3.4.2-6.fc3), Redshift 1.0.77467'

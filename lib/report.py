@@ -10,7 +10,6 @@ import re
 from html import escape, unescape
 from pathlib import Path
 
-import bleach
 import mistune
 import nbformat
 from bs4 import BeautifulSoup
@@ -22,9 +21,13 @@ from lib import UserError, page
 KINDS = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain"]
 CONFIG = Config(
     NbConvertBase={"display_data_priority": KINDS},
+    CoalesceStreamsPreprocessor={"enabled": True},  # a busy machine sends one print in pieces
     TagRemovePreprocessor={"remove_cell_tags": {"report-hide"}, "enabled": True},
 )
 TAGS = {"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "div", "span", "p", "br"}
+TAG = re.compile(r"<(/?)([a-z]+)([^<>]*)>|[<>]", re.IGNORECASE)
+SPAN = re.compile(r"\s(?:colspan|rowspan)=\"\d+\"", re.IGNORECASE)
+DROPPED = re.compile(r"<style.*?</style>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 NUMBER = re.compile(r"[-−+]?\d[\d.,]*%?|nan|none|<na>|", re.IGNORECASE)
 TABLE = '<div class="table" role="group" aria-label="Table" tabindex="0">'
 
@@ -141,10 +144,17 @@ def is_drawn(cell: nbformat.NotebookNode) -> bool:
     return any(kind.startswith("image/") for one in cell.outputs for kind in one.get("data", {}))
 
 
+def keep_tag(found: re.Match) -> str:
+    """Return a tag of TAGS without its attributes, but for what a cell spans; escape any other."""
+    slash, name, attributes = found.groups()
+    if not name or name.lower() not in TAGS:
+        return escape(found[0])
+    return f"<{slash}{name}{''.join(SPAN.findall(attributes))}>"
+
+
 def tables(html: str) -> str:
     """Keep an output's tables and plain text markup; escape the rest; columns of numbers align."""
-    html = re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL | re.IGNORECASE)
-    soup = BeautifulSoup(bleach.clean(html, TAGS, {"*": ["colspan", "rowspan"]}), "html.parser")
+    soup = BeautifulSoup(TAG.sub(keep_tag, DROPPED.sub("", html)), "html.parser")
     for table in soup("table"):
         for column in zip(*(row(["th", "td"]) for row in table("tr")), strict=False):
             if all(NUMBER.fullmatch(cell.text.strip()) for cell in column[1:]):

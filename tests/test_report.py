@@ -201,6 +201,45 @@ def test_markup_in_data_is_shown_and_never_passed_through(page):
         assert not place(["script", "img"])
 
 
+def test_a_print_that_came_in_several_messages_is_one_paragraph(tmp_path):
+    pieces = [new_output("stream", text=text) for text in ("29 us", "ers listen.\nMost", " pay.\n")]
+    warned = new_output("stream", name="stderr", text="a warning")
+    again = new_output("stream", text="And more.")
+    path = notebook(tmp_path, new_code_cell("say()", outputs=[*pieces, warned, again]))
+    html = report.write(path, tmp_path / "r.html", "title").read_text("utf-8")
+    page = BeautifulSoup(html, "html.parser")
+    assert [p.text for p in page("p", class_="said")] == [
+        "29 users listen.\nMost pay.",
+        "And more.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("html", "kept"),
+    [
+        ("<b>bold</b> & <i>", "&lt;b&gt;bold&lt;/b&gt; &amp; &lt;i&gt;"),
+        ("1 < 2 > 0 &lt;b&gt; &#60;b&#62;", "1 &lt; 2 &gt; 0 &lt;b&gt; &lt;b&gt;"),
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<ScRiPt src=//evil>", "&lt;ScRiPt src=//evil&gt;"),
+        ("<p onclick='alert(1)' style=x class=y id=z>a</p>", "<p>a</p>"),
+        ("<p title='>' onclick=alert(1)>a</p>", "<p>' onclick=alert(1)&gt;a</p>"),
+        ("<td colspan=2 rowspan='1 onclick=x'>a</td>", "<td>a</td>"),
+        (
+            '<TD COLSPAN="2" data-rowspan="4" rowspan="3">a</TD>',
+            '<td colspan="2" rowspan="3">a</td>',
+        ),
+        ("<p<script>alert(1)</script>", "&lt;p&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("a<!-- <p> --><img src=x>", "a&lt;img src=x&gt;"),
+        ("<!-<!-- -->- <p> -->", "&lt;!-- <p> --&gt;</p>"),
+        ("<![CDATA[<p>]]><?php <p> ?>", "&lt;![CDATA[<p>]]&gt;&lt;?php <p> ?&gt;</p></p>"),
+        ("<svg><style><p></style>", "&lt;svg&gt;"),
+        ("a</div></table><br/>b", "a<br/>b"),
+    ],
+)
+def test_of_an_outputs_markup_only_tables_and_paragraphs_are_kept(html, kept):
+    assert report.tables(html) == kept
+
+
 def test_tables_scroll_on_their_own_and_numbers_align(page):
     table = page(class_="table")[1]
     header, first, *_ = table("tr")

@@ -31,30 +31,35 @@ bench: .venv/run.stamp .venv-bench/bench.stamp
 clean:
 	rm -rf .venv .venv-bench data/sample data/sample.duckdb data/sample.duckdb.wal runs .pytest_cache .ruff_cache .hypothesis
 
-# For maintainers: resolves the pins anew.
+# For maintainers: resolves the pins anew, with the hash of each of their files.
+compile = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
 lock: .venv/run.stamp
-	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
-	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header pyproject.toml --extra test -c requirements.lock -o tests/requirements.lock
-	@$(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header benchmarks/requirements.in -o benchmarks/requirements.lock
+	@$(compile) pyproject.toml --extra install -o requirements.lock
+	@$(compile) pyproject.toml --extra install --extra test -c requirements.lock -o tests/requirements.lock
+	@$(compile) benchmarks/requirements.in -o benchmarks/requirements.lock
 
 # uv is three times as fast as pip; where it can't reach the registry, pip's own settings may.
-install = $(UV) pip install -q --python $(1) --system-certs --no-deps --compile-bytecode $(2) \
-	|| $(1)/bin/python -m pip install -q --no-deps $(2)
+# Nothing is installed whose hash is not in the lock.
+install = $(UV) pip install -q --python $(1) --system-certs --no-deps --require-hashes --compile-bytecode -r $(2) \
+	|| $(1)/bin/python -m pip install -q --no-deps --require-hashes -r $(2)
 
 .venv/run.stamp: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Name another one: make PYTHON=python3.12" % sys.version.split()[0])'
 	@echo "Building .venv (once, under a minute) …"
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9
-	@$(call install,.venv,-r requirements.lock -e .)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >.venv/uv.lock
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
+	@$(call install,.venv,requirements.lock)
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp tests/requirements.lock
-	@$(call install,.venv,-r tests/requirements.lock)
+	@$(call install,.venv,tests/requirements.lock)
 	@touch $@
 
 .venv-bench/bench.stamp: .venv/run.stamp benchmarks/requirements.lock
 	@echo "Building .venv-bench, what the peers need (once, a minute or two) …"
 	@$(PYTHON) -m venv .venv-bench
-	@$(call install,.venv-bench,-r benchmarks/requirements.lock)
+	@$(call install,.venv-bench,benchmarks/requirements.lock)
 	@touch $@

@@ -122,10 +122,10 @@ LAYOUTS = {
     "pretty, no break between": lambda records: b"".join(
         json.dumps(r, indent=2).encode() for r in records
     ),
-    "gzip": lambda records: gzip.compress(_lines(records)),
+    "gzip": lambda records: gzip.compress(_lines(records), mtime=0),
     "gzip of pretty": lambda records: (
-        gzip.compress(json.dumps(records[0], indent=1).encode())
-        + gzip.compress(b"".join(json.dumps(r, indent=1).encode() for r in records[1:]))
+        gzip.compress(json.dumps(records[0], indent=1).encode(), mtime=0)
+        + gzip.compress(b"".join(json.dumps(r, indent=1).encode() for r in records[1:]), mtime=0)
     ),
     "bom": lambda records: b"\xef\xbb\xbf" + _lines(records),
     "keys in any order": lambda records: _lines([_shuffled(record) for record in records]),

@@ -195,7 +195,7 @@ BETWEEN = {
     "values that are no objects": b"null",
     "no UTF-8": b"\xff\xfe\x80",
     "UTF-16": "{}".encode("utf-16"),
-    "another file's gzip": gzip.compress(b"{}"),
+    "another file's gzip": gzip.compress(b"{}", mtime=0),
     "HTML": b"<html><script>alert(1)</script>",
 }
 
@@ -359,7 +359,7 @@ def reading(place, scratch, memory: int, *checked) -> str:
 def bomb(piece: bytes, size: int, start: bytes = b"", level: int = 9) -> bytes:
     """Return a gzip file of so many bytes of a piece, over and over."""
     packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=level) as file:
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=level, mtime=0) as file:
         file.write(start)
         block = piece * max((1 << 20) // len(piece), 1)
         for _ in range(size // len(block)):
@@ -688,7 +688,7 @@ LAYOUTS = {
     "pretty": lambda records: b"\n".join(spelled(record, "\n  ") for record in records),
     "pretty, tight": lambda records: b"".join(spelled(record, "\n") for record in records),
     "byte order mark": lambda records: b"\xef\xbb\xbf" + b"\n".join(map(spelled, records)),
-    "gzip": lambda records: gzip.compress(b"\n".join(map(spelled, records)), 1),
+    "gzip": lambda records: gzip.compress(b"\n".join(map(spelled, records)), 1, mtime=0),
 }
 
 

@@ -395,7 +395,7 @@ class TestCopy:
         assert run(table, "select title from t order by id") == [("!2345678",), (None,)]
 
     def test_gzip_must_be_said_and_be_true(self, table, put):
-        source = put(a=gzip.compress(b'{"id": 1}'))
+        source = put(a=gzip.compress(b'{"id": 1}', mtime=0))
         copy(table, source, "gzip json 'auto'")
         with refused("XX000", "failed"):
             copy(table, source)

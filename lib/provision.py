@@ -65,26 +65,29 @@ def describe_end(settings: Settings, run: str, keep: bool, everything: bool) -> 
 
 
 def status(settings: Settings) -> str:
-    """Return what exists of the target, what it costs, and what was loaded into it."""
+    """Return what exists of the target, what it costs, and what was loaded into it.
+
+    Raises WarehouseError, with all that can be said, when the warehouse can't be opened.
+    """
     if settings.dwh.target == "redshift":
         from lib import cluster
 
         said = cluster.status(settings)
-        return "\n".join([said, *_loaded(settings)]) if cluster.running(settings) else said
+        return _with_loaded(said, settings) if cluster.running(settings) else said
     file = settings.database
     if not file.exists():
         return f"target local: {warehouse.shown(file)} does not exist; it costs nothing."
     size = file.stat().st_size / 1e6
     exists = f"target local: {warehouse.shown(file)}, {size:,.1f} MB; it costs nothing."
-    return "\n".join([exists, *_loaded(settings)])
+    return _with_loaded(exists, settings)
 
 
-def _loaded(settings: Settings) -> list[str]:
+def _with_loaded(said: str, settings: Settings) -> str:
     try:
         with closing(warehouse.connect(settings, read_only=True)) as opened:
-            return [f"  {line}" for line in opened.summary()]
+            return "\n  ".join([said, *opened.summary()])
     except warehouse.WarehouseError as error:
-        return [f"  {error}"]
+        raise warehouse.WarehouseError(f"{said}\n  {error}") from None
 
 
 def _create_database(settings: Settings) -> Step:

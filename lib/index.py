@@ -28,17 +28,17 @@ def entry(folder: Path) -> dict | None:
 
     A journal that can't be read is said to be so; of an older one, what it does not hold is ''.
     """
-    if folder.is_symlink():  # runs/latest
+    journal, report = folder / "journal.json", folder / "report.html"
+    if folder.is_symlink() or not os.path.lexists(journal):  # runs/latest, or no run
         return None
     unreadable = {"name": folder.name, "started": None, "status": "journal can't be read"}
     try:
-        about = described(json.loads((folder / "journal.json").read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        if not journal.is_file():
+            return unreadable  # reading a pipe would wait for ever
+        about = described(json.loads(journal.read_text(encoding="utf-8")))
+    except Exception:  # noqa: BLE001 - any program may have written it
         return unreadable
-    report = folder / "report.html"
-    link = f"./{quote(os.fsencode(folder.name))}/report.html" if report.is_file() else ""
+    link = f"./{quote(os.fsencode(folder.name))}/report.html" if os.path.isfile(report) else ""
     return unreadable | about | {"link": link}
 
 
@@ -51,11 +51,11 @@ def described(journal: dict) -> dict:
     targets = [given["target"] for given in journal["parameters"].values() if "target" in given]
     (plays,) = [one for one in journal.get("headline", []) if one["figure"] == "Plays"] or [{}]
     return {
-        "started": datetime.fromisoformat(journal["started"]),
+        "started": datetime.fromisoformat(journal["started"]).astimezone(UTC),
         "status": states[journal["status"]],
-        "target": journal.get("target", targets[0] if targets else ""),
-        "data": journal.get("data", ""),
+        "target": str(journal.get("target", targets[0] if targets else "")),
+        "data": str(journal.get("data", "")),
         "minutes": sum(one.get("seconds", 0) for one in notebooks) / 60,
-        "plays": plays.get("value", ""),
-        "period": plays.get("period", ""),
+        "plays": str(plays.get("value", "")),
+        "period": str(plays.get("period", "")),
     }

@@ -1,6 +1,9 @@
 """The page over all runs: every run once, whatever else lies in the folder."""
 
 import json
+import os
+import socket
+from contextlib import chdir
 
 import pytest
 from bs4 import BeautifulSoup
@@ -87,6 +90,42 @@ def test_it_opens_without_a_fault_and_its_links_lead_to_reports(
         assert page.locator("thead th").nth(5).get_attribute("aria-sort") == "descending"
         page.get_by_role("link", name=EVIL).click()
         assert page.url.endswith("/report.html")
+
+
+STRANGE = {
+    "time without a zone": json.dumps(journal(started="2026-11-22T08:00:00")),
+    "time before all": json.dumps(journal(started="0001-01-01T00:00:00+14:00")),
+    "seconds without end": json.dumps(journal(notebooks=[{"status": "", "seconds": 10**400}])),
+    "figure that is a list": json.dumps(journal(headline=[["Plays"]])),
+    "deep data": json.dumps(journal()).replace(
+        '"parameters"', f'"data": {"[" * 400 + "]" * 400}, "parameters"'
+    ),
+    "too deep": "[" * 100_000,
+    "half a surrogate": json.dumps(journal(data="\ud800")),
+    "no text": b"\x00\xff",
+}
+
+
+@pytest.mark.parametrize("name", [*STRANGE, "pipe", "socket", "folder", "link to itself"])
+def test_a_journal_that_is_not_ours_stops_no_run(tmp_path, name):
+    strange, ours = tmp_path / "strange" / "journal.json", tmp_path / "ours" / "journal.json"
+    for file in (strange, ours):
+        file.parent.mkdir()
+    ours.write_text(json.dumps(journal()))
+    if name == "pipe":
+        os.mkfifo(strange)
+    elif name == "socket":
+        with socket.socket(socket.AF_UNIX) as made, chdir(strange.parent):
+            made.bind(strange.name)
+    elif name == "folder":
+        strange.mkdir()
+    elif name == "link to itself":
+        strange.symlink_to(strange)
+    else:
+        content = STRANGE[name]
+        strange.write_bytes(content if isinstance(content, bytes) else content.encode())
+    page = BeautifulSoup(index.write(tmp_path).read_text("utf-8"), "html.parser")
+    assert {row.th.text for row in page.tbody("tr")} == {"ours", "strange"}
 
 
 def test_a_folder_without_runs_gets_a_page_too(tmp_path):

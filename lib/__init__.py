@@ -5,8 +5,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def escape(text: str) -> str:
+    """Return a text that can't steer a terminal: what can't be printed, except line breaks and
+    tabs, as Python would write it."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1]
+        for letter in text
+    )
+
+
 class UserError(Exception):
     """Something a person can put right; its message says what happened, where, what to do."""
+
+    def __str__(self) -> str:
+        return escape(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """Show the sentence alone in a notebook, as IPython asks an exception to do."""

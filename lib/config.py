@@ -217,7 +217,7 @@ def _names(section: str) -> list[str]:
 
 def _from_file(path: str | Path):
     file = Path(located(str(path))) if path else ROOT / "dwh.cfg"
-    if not file.is_file():
+    if not os.path.isfile(file):
         if path:
             raise ConfigError(f"There is no configuration file {file}; name one that exists.")
         return
@@ -227,6 +227,11 @@ def _from_file(path: str | Path):
         parser.read_string(text, source=str(file))
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8 text; save it as such.") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{file} can't be read: {error.strerror}; let yourself read it, or name another one "
+            "with --config."
+        ) from None
     except configparser.Error as error:  # its own words would show the line, maybe a secret
         line = getattr(error, "lineno", None) or error.errors[0][0]
         raise ConfigError(

@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nbformat
 import pytest
 import redshift_connector
 
@@ -381,6 +382,22 @@ def dwh(settings):
     yield make
     for made in opened:
         made.close()
+
+
+@pytest.fixture
+def own_notebook(tmp_path, monkeypatch):
+    """Let the runner run one notebook of the test's own."""
+
+    def write(*sources: str) -> list[str]:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata.kernelspec = kernel
+        nbformat.write(notebook, tmp_path / "01_provision.ipynb")
+        monkeypatch.setattr("lib.run.FOLDER", tmp_path)
+        return ["--only", "01", "--runs", str(tmp_path / "runs")]
+
+    return write
 
 
 @pytest.fixture(scope="session")

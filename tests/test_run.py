@@ -3,17 +3,14 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 
 from lib import ROOT, config, run, sample, warehouse
@@ -33,8 +30,9 @@ USED = {
 }
 # IPython runs this when a kernel starts: what is imported is noted after each cell.
 NOTE = """
-import sys, ipykernel, IPython, pathlib
-def note(_, to=pathlib.Path({folder!r}) / pathlib.Path(ipykernel.get_connection_file()).stem):
+import os, psutil, sys, IPython, pathlib
+at = psutil.Process().create_time()
+def note(_, to=pathlib.Path({folder!r}) / f"{{at:.3f}} {{os.getpid():09}}.noted"):
     with to.open("a") as noted:
         print(*sys.modules, file=noted)
 IPython.get_ipython().events.register("post_run_cell", note)
@@ -80,9 +78,10 @@ def complete(data, tmp_path_factory) -> Complete:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(noted))
         done = runner(*places(data, folder), "--name", "first")
+    started = sorted(noted.glob("*.noted"))
     imported = {
-        name: [set(line.split()) for line in (noted / name).read_text().splitlines()]
-        for name in run.NOTEBOOKS
+        name: [set(line.split()) for line in file.read_text().splitlines()]
+        for name, file in zip(run.NOTEBOOKS, started, strict=True)
     }
     return Complete(folder, done, rows(folder), imported)
 
@@ -146,6 +145,80 @@ def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_off
             assert "import" not in page.inner_text("body"), "code is left out"
 
 
+PARAMETERS = {"confirm": "bool", "teardown": "bool", "run": "str", "target": "str"}
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "given"),
+    [
+        ("redshift", [], (False, False, False)),
+        ("redshift", ["--yes"], (True, True, False)),
+        ("redshift", ["--yes", "--keep"], (True, False, False)),
+        ("redshift", ["--teardown"], (False, False, True)),
+        ("redshift", ["--yes", "--teardown"], (True, True, True)),
+        ("local", [], (False, False, False)),
+        ("local", ["--yes"], (True, False, False)),
+        ("local", ["--teardown"], (False, False, True)),
+    ],
+)
+def test_each_step_that_costs_or_deletes_has_a_word_of_its_own(
+    monkeypatch, tmp_path, settings, target, words, given
+):
+    monkeypatch.setattr(run, "read_parameters", lambda _: PARAMETERS)
+    options = run.parser().parse_args(words)
+    own = settings(target=target, client_cidr="203.0.113.7/32")
+    chosen = run.choose_parameters(options, own, tmp_path / "a-run")
+    first, last = chosen["01_provision"], chosen["05_teardown"]
+    assert (first["confirm"], last["confirm"], last["teardown"]) == given
+    assert {one["run"] for one in chosen.values()} == {"a-run"}
+
+
+@pytest.mark.parametrize("number", ["01", "05"])
+def test_a_confirmation_may_be_a_parameter_of_one_notebook(monkeypatch, tmp_path, settings, number):
+    monkeypatch.setattr(run, "read_parameters", lambda _: PARAMETERS)
+    options = run.parser().parse_args(["--only", number, "-p", "confirm", "true"])
+    (chosen,) = run.choose_parameters(options, settings(), tmp_path).values()
+    assert chosen["confirm"] is True
+
+
+def test_the_status_of_a_warehouse_that_can_not_be_opened_is_an_error(tmp_path, capsys):
+    (tmp_path / "dwh.duckdb").write_text("this is no database" * 1000)
+    words = ["--database", str(tmp_path / "dwh.duckdb"), "--status"]
+    assert run.main(words) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"target local: {tmp_path / 'dwh.duckdb'}, 0.0 MB; it costs nothing."
+    assert said[1].endswith("name another file with the parameter database.")
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(
+    own_notebook, tmp_path, monkeypatch
+):
+    class Still(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 11, 28, 12, tzinfo=tz)
+
+    monkeypatch.setattr(run, "datetime", Still)
+    words = own_notebook("1")
+    assert [run.main(words) for _ in range(3)] == [0, 0, 0]
+    names = {folder.parent.name for folder in (tmp_path / "runs").glob("*/journal.json")}
+    first = "20261128T120000Z-local"
+    assert names - {"latest"} == {first, f"{first}-2", f"{first}-3"}
+
+
+def test_the_report_that_is_named_is_this_runs_own(own_notebook, tmp_path, capsys):
+    cell = f"""
+        import pathlib
+        runs = pathlib.Path({str(tmp_path / "runs")!r})
+        (runs / "mine" / "report.html").touch()
+        (runs / "other").mkdir()
+        (runs / "other" / "report.html").touch()
+        (runs / "latest").unlink()
+        (runs / "latest").symlink_to("other")"""
+    assert run.main([*own_notebook(textwrap.dedent(cell)), "--name", "mine"]) == 0
+    assert f"report: {tmp_path}/runs/mine/report.html" in capsys.readouterr().out
+
+
 @pytest.fixture
 def bad(data):
     file = data / "log_data" / "bad.json"
@@ -199,10 +272,19 @@ def test_teardown_removes_the_warehouse_and_never_the_data(data, loaded, tmp_pat
         (["--from", "03_laod"], "There is no notebook 03_laod; did you mean 03_load?"),
         (["--from", "03", "--only", "04"], "--from and --only exclude each other"),
         (["-p", "confrim", "yes"], "No notebook has a parameter confrim; did you mean confirm?"),
-        (["-p", "confirm", "perhaps"], "confirm must be true or false, not 'perhaps'"),
+        (["--only", "01", "-p", "confirm", "perhaps"], "confirm must be true or false, not 'perh"),
         (["--log-data", "x"], "LOG_DATA is named and SONG_DATA is not"),
         (["--config", "/no/such.cfg"], "There is no configuration file /no/such.cfg"),
         (["--name", "a/b"], "--name is the name of a folder"),
+        (["--only", ""], "--only is empty; give it a value or leave it out."),
+        (["--from", ""], "--from is empty"),
+        (["--name", ""], "--name is empty"),
+        (["--log-data", ""], "--log-data is empty"),
+        (["--export", "x", "--status"], "--export and --status exclude each other"),
+        (["--keep", "--teardown"], "--keep and --teardown exclude each other"),
+        (["-p", "confirm", "true"], "several notebooks, --yes confirms the price and the removal"),
+        (["-p", "run", "x"], "-p run is taken with --only 01 or --only 05 alone"),
+        (["--from", "04", "-p", "teardown", "true"], "and --teardown the removal of everything"),
     ],
 )
 def test_a_wrong_option_gets_one_sentence_and_exit_code_2(words, sentence, tmp_path, capsys):
@@ -231,22 +313,6 @@ def test_an_existing_name_is_not_overwritten(tmp_path, capsys):
     assert "exists; choose another --name" in capsys.readouterr().err
 
 
-@pytest.fixture
-def own_notebook(tmp_path, monkeypatch):
-    """Let the runner run one notebook of the test's own."""
-
-    def write(*sources: str) -> list[str]:
-        cells = [nbformat.v4.new_code_cell(source) for source in sources]
-        notebook = nbformat.v4.new_notebook(cells=cells)
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        notebook.metadata.kernelspec = kernel
-        nbformat.write(notebook, tmp_path / "01_provision.ipynb")
-        monkeypatch.setattr(run, "FOLDER", tmp_path)
-        return ["--only", "01", "--runs", str(tmp_path / "runs")]
-
-    return write
-
-
 def test_a_notebook_that_can_not_be_read_gets_one_sentence(own_notebook, tmp_path, capsys):
     words = own_notebook("1")
     (tmp_path / "01_provision.ipynb").write_text("<<<<<<< HEAD")
@@ -273,104 +339,6 @@ def test_a_parameter_of_ones_own_needs_no_type(own_notebook, tmp_path):
 def test_is_no_success_unless_every_cell_ran(own_notebook, capsys, ending, said):
     assert run.main(own_notebook(ending, "print('never')")) == 1
     assert said in capsys.readouterr().err
-
-
-def test_a_kernel_is_reached_by_sockets_that_nobody_else_can_open(own_notebook, capsys):
-    cell = """
-        import ipykernel, os, pathlib
-        about = ipykernel.get_connection_info(unpack=True)
-        assert about["transport"] == "ipc", about
-        sockets = list(pathlib.Path(about["ip"]).parent.glob("*-ipc-*"))
-        assert len(sockets) == 5, sockets
-        assert oct(os.stat(sockets[0].parent).st_mode)[-3:] == "700"
-    """
-    assert run.main(own_notebook(textwrap.dedent(cell))) == 0, capsys.readouterr().err
-
-
-def test_an_interrupted_cell_unwinds_before_its_kernel_ends(own_notebook, tmp_path):
-    began, unwound = tmp_path / "began", tmp_path / "unwound"
-    cell = f"""
-        import pathlib, time
-        try:
-            pathlib.Path({str(began)!r}).touch()
-            time.sleep(60)
-        finally:
-            time.sleep(1)
-            pathlib.Path({str(unwound)!r}).touch()"""
-
-    def interrupt():
-        while not began.exists():
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    assert run.main(own_notebook(textwrap.dedent(cell))) == 130
-    assert unwound.exists()
-
-
-@pytest.mark.parametrize(
-    ("ending", "code"),
-    [("pass", 0), ("1 / 0", 1), ("os.kill(os.getppid(), signal.SIGINT); time.sleep(60)", 130)],
-)
-def test_the_next_kernel_has_started_and_none_is_left_however_a_run_ends(
-    own_notebook, tmp_path, monkeypatch, ending, code
-):
-    cell = f"""
-        import ipykernel, os, pathlib, psutil, signal, time
-        sockets = pathlib.Path(ipykernel.get_connection_file()).parent
-        started = psutil.Process(os.getppid()).children()
-        kernels = [one.pid for one in started if str(sockets) in " ".join(one.cmdline())]
-        (pathlib.Path({str(tmp_path)!r}) / "noted").write_text(f"{{sockets}} {{kernels}}")
-        {ending}"""
-    words = own_notebook(textwrap.dedent(cell))[2:]
-    monkeypatch.setattr(run, "NOTEBOOKS", ("01_provision", "02_schema"))
-    shutil.copy(tmp_path / "01_provision.ipynb", tmp_path / "02_schema.ipynb")
-    assert run.main(words) == code
-    sockets, kernels = (tmp_path / "noted").read_text().split(" ", 1)
-    assert len(json.loads(kernels)) == (1 if code == 0 else 2), "the last notebook has no next one"
-    assert not any(map(psutil.pid_exists, json.loads(kernels)))
-    assert not Path(sockets).exists()
-
-
-def nothing_left(kernels: list[psutil.Process]) -> bool:
-    """Tell whether all have ended; one that was being made ends when it misses its parent."""
-    return not psutil.wait_procs(kernels, timeout=20)[1]
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(options, tmp_path, number, code):
-    command = [sys.executable, "-m", "lib.run", *options]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
-        for line in process.stdout:
-            if "The plan" in line:
-                break
-        time.sleep(0.2)
-        kernels = psutil.Process(process.pid).children()
-        process.send_signal(number)
-        process.communicate(timeout=60)
-    assert process.returncode == code
-    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
-    assert journal["status"] == "failed"
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)  # no process of the run is left
-    assert kernels
-    assert nothing_left(kernels)
-
-
-def test_a_run_stopped_before_its_kernel_is_up_says_only_that(options):
-    command = [sys.executable, "-m", "lib.run", *options]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
-        while not (kernels := psutil.Process(process.pid).children()):
-            time.sleep(0.01)
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said.startswith("\nInterrupted. ")
-    assert "Traceback" not in said
-    assert nothing_left(kernels)
 
 
 def test_help_imports_nothing_that_takes_a_while():

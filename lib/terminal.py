@@ -1,0 +1,67 @@
+"""What the runner says on a terminal, or into a pipe or file that may end or lack letters."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+
+from lib import UserError, escape
+
+
+class OutputClosed(UserError):
+    """Standard output or error that takes no more text."""
+
+
+def prepare_streams() -> None:
+    """Show what a stream's encoding lacks as "?"; a stream that is closed takes all and keeps
+    nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
+    """Print a text with its control characters escaped; `before` is printed as it is.
+
+    Raises OutputClosed when nobody can read it: `| head` has ended, or the disk is full.
+    """
+    stream = to or sys.stdout
+    try:
+        print(f"{before}{escape(str(text))}", end=end, file=stream, flush=True)
+    except (OSError, ValueError) as error:
+        _discard(stream)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputClosed(f"The output can't be written any more: {reason}.") from None
+
+
+def _discard(stream) -> None:
+    """Let a stream that is broken end nowhere, or Python would complain of it at its own end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+class Progress:
+    """Shows the running notebook's step: in place on a terminal, else a line a step."""
+
+    def __init__(self, name: str):
+        self.name, self.heading = name, ""
+        self._clear, self._end = ("\r\033[K", "") if sys.stdout.isatty() else ("", "\n")
+
+    def show_step(self, cell, **_) -> None:
+        """Note the heading of a cell that is about to run (a hook of nbclient)."""
+        headings = [line for line in cell.source.splitlines() if line.startswith("#")]
+        if cell.cell_type == "markdown" and headings:
+            self.heading = headings[0].lstrip("# ")
+            line = f"{self.name:<14}{self.heading}"[:78] + " …"
+            show(line, end=self._end, before=self._clear)
+
+    def show_end(self, status: str, seconds: float) -> None:
+        """Show how the notebook ended."""
+        show(f"{self.name:<14}{status} in {seconds:.1f} s", before=self._clear)

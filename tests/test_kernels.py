@@ -1,0 +1,130 @@
+"""The kernels of a run: whose they are, and that none is left however a run ends."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import textwrap
+import threading
+import time
+
+import nbformat
+import psutil
+import pytest
+from jupyter_client.provisioning.local_provisioner import LocalPortCache
+
+from lib import run
+
+
+def test_a_kernel_is_the_projects_own_whatever_kernelspecs_a_machine_has(
+    own_notebook, tmp_path, monkeypatch
+):
+    words = own_notebook(f"import sys; assert sys.executable == {sys.executable!r}")
+    for name in ("python3", "another"):
+        spec = tmp_path / "share" / "kernels" / name
+        spec.mkdir(parents=True)
+        about = {"argv": ["/bin/false"], "display_name": name, "language": "python"}
+        (spec / "kernel.json").write_text(json.dumps(about))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    assert run.main(words) == 0
+    notebook = nbformat.read(tmp_path / "01_provision.ipynb", as_version=4)
+    notebook.metadata.kernelspec.name = "another"
+    nbformat.write(notebook, tmp_path / "01_provision.ipynb")
+    assert run.main(words) == 0
+
+
+def test_a_kernel_starts_whatever_the_length_of_the_folder_for_temporary_files(
+    own_notebook, tmp_path, monkeypatch
+):
+    long = tmp_path / ("a" * 120)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    assert run.main(own_notebook("1")) == 0
+
+
+def test_nobody_else_on_the_machine_can_read_what_a_kernel_says(own_notebook, capsys):
+    cell = """
+        import ipykernel, os
+        assert ipykernel.get_connection_info(unpack=True)["curve_publickey"]
+        assert os.stat(ipykernel.get_connection_file()).st_mode & 0o077 == 0
+    """
+    assert run.main(own_notebook(textwrap.dedent(cell))) == 0, capsys.readouterr().err
+
+
+def test_a_kernel_whose_port_is_taken_by_another_program_is_started_once_more(
+    own_notebook, monkeypatch, capfd
+):
+    find, taken = LocalPortCache.find_available_port, []
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def find_taken(cache, ip):
+            if len(taken) < 5:
+                taken.append(other.getsockname()[1])
+                return taken[-1]
+            return find(cache, ip)
+
+        monkeypatch.setattr(LocalPortCache, "find_available_port", find_taken)
+        assert run.main(own_notebook("1")) == 0
+    assert len(taken) == 5
+    assert capfd.readouterr().err == ""
+
+
+def test_a_first_cell_has_its_outputs_and_count_while_the_machine_is_busy(own_notebook, tmp_path):
+    own_notebook("print('said')", "2")
+    for name in ("02_schema", "03_load"):
+        shutil.copy(tmp_path / "01_provision.ipynb", tmp_path / f"{name}.ipynb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "NOTEBOOKS", ("01_provision", "02_schema", "03_load"))
+        assert run.main(["--runs", str(tmp_path / "runs"), "--name", "one"]) == 0
+    for name in ("01_provision", "02_schema", "03_load"):
+        notebook = nbformat.read(tmp_path / "runs" / "one" / f"{name}.ipynb", as_version=4)
+        counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+        assert counts == [1, 2]
+        assert notebook.cells[0].outputs[0].text == "said\n"
+
+
+def test_an_interrupted_cell_unwinds_before_its_kernel_ends(own_notebook, tmp_path):
+    began, unwound = tmp_path / "began", tmp_path / "unwound"
+    cell = f"""
+        import pathlib, time
+        try:
+            pathlib.Path({str(began)!r}).touch()
+            time.sleep(60)
+        finally:
+            time.sleep(1)
+            pathlib.Path({str(unwound)!r}).touch()"""
+
+    def interrupt():
+        while not began.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert run.main(own_notebook(textwrap.dedent(cell))) == 130
+    assert unwound.exists()
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("pass", 0), ("1 / 0", 1), ("os.kill(os.getppid(), signal.SIGINT); time.sleep(60)", 130)],
+)
+def test_the_next_kernel_has_started_and_none_is_left_however_a_run_ends(
+    own_notebook, tmp_path, monkeypatch, ending, code
+):
+    cell = f"""
+        import os, pathlib, psutil, signal, time
+        started = psutil.Process(os.getppid()).children()
+        kernels = [one.pid for one in started if "ipykernel_launcher" in one.cmdline()]
+        (pathlib.Path({str(tmp_path)!r}) / "noted").write_text(f"{{kernels}}")
+        {ending}"""
+    words = own_notebook(textwrap.dedent(cell))[2:]
+    monkeypatch.setattr(run, "NOTEBOOKS", ("01_provision", "02_schema"))
+    shutil.copy(tmp_path / "01_provision.ipynb", tmp_path / "02_schema.ipynb")
+    assert run.main(words) == code
+    kernels = json.loads((tmp_path / "noted").read_text())
+    assert len(kernels) == (1 if code == 0 else 2), "the last notebook has no next one"
+    assert not any(map(psutil.pid_exists, kernels))

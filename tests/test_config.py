@@ -254,6 +254,17 @@ def test_a_wrong_option_is_named(cfg):
     )
 
 
+def test_a_configuration_file_that_can_not_be_read_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "dwh.cfg").touch()
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    assert refused(tmp_path / "dwh.cfg").startswith(
+        f"{tmp_path}/dwh.cfg can't be read: Permission denied; let yourself read it, or name"
+    )
+
+
 def test_a_configuration_file_that_is_named_must_exist(tmp_path):
     file = tmp_path / "none.cfg"
     assert refused(file) == f"There is no configuration file {file}; name one that exists."

@@ -101,3 +101,19 @@ def test_status_says_what_there_is_and_what_was_loaded(world, event, song, engin
 
 def test_status_of_nothing_says_so(settings):
     assert "does not exist; it costs nothing" in provision.status(settings)
+
+
+def test_status_of_a_warehouse_that_can_not_be_opened_is_an_error_that_says_what_it_can(
+    world, engine
+):
+    world.dwh.close()
+    if engine == "local":
+        world.settings.database.write_text("this is no database" * 1000)
+        exists, reason = "target local: .*dwh.duckdb, 0.0 MB; it costs nothing.", "is not a DuckDB"
+    else:
+        named = replace(world.settings.db, name="lacking")
+        world.settings = replace(world.settings, db=named)
+        exists, reason = "cluster +sparkify-dwh, 1 × ra3.large, available", "lacking"
+    with pytest.raises(warehouse.WarehouseError, match=f"(?s)^target.*{reason}") as failed:
+        provision.status(world.settings)
+    assert re.search(exists, str(failed.value))

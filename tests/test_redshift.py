@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import ROOT, SourceError, run, sample, warehouse
+from lib import ROOT, SourceError, cluster, run, sample, warehouse
 from lib.aws import AwsError
 from lib.load import BadRecords, LoadError
 from lib.records import EVENTS
@@ -492,4 +492,20 @@ def test_a_failed_run_says_what_is_still_running_and_what_it_costs(double, tmp_p
     by = "(of run interactive by user/analyst)"
     said = f"The cluster sparkify-dwh {by} is available in us-west-2 and costs $0.54"
     assert said in done.stderr
-    assert "--only 05 --teardown" in done.stderr
+    assert done.stderr.rstrip().endswith(cluster.REMOVE)
+    journal = json.loads((tmp_path / "latest" / "journal.json").read_text())
+    assert journal["still_running"] in done.stderr
+
+
+def test_a_run_whose_login_expires_says_what_may_still_be_running(double, tmp_path, monkeypatch):
+    words = ["--target", "redshift", "--log-data", "s3://music/none", "--song-data", "s3://music/n"]
+    monkeypatch.setattr(double.aws, "expired_from", 1)
+    done = runner(*words, "--only", "03", "--runs", str(tmp_path))
+    assert done.returncode == 1
+    assert "Your AWS session has expired" in done.stderr
+    assert "What is still running could not be asked: Your AWS session has" in done.stderr
+    possible = "The cluster sparkify-dwh may still be running in us-west-2 at $0.54 an hour until"
+    assert possible in done.stderr
+    assert done.stderr.rstrip().endswith(cluster.REMOVE)
+    journal = json.loads((tmp_path / "latest" / "journal.json").read_text())
+    assert possible in journal["still_running"]

@@ -14,6 +14,8 @@ from pathlib import Path
 from lib import ROOT, UserError, config
 from lib.terminal import OutputClosed, Progress, show
 
+MOST = 100  # runs of one name
+
 
 class NotebookFailed(UserError):
     """A notebook that did not run to its end."""
@@ -49,7 +51,7 @@ class Run:
         self.write_journal()
         from lib.kernels import iterate_kernels
 
-        with closing(iterate_kernels(tuple(self.parameters), ROOT)) as kernels:
+        with closing(iterate_kernels(tuple(self.parameters), str(ROOT))) as kernels:
             for entry in self.journal["notebooks"]:
                 self._execute_one(entry, kernels)
         self.journal["status"] = "completed"
@@ -154,14 +156,14 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
     import papermill
     from nbclient.exceptions import CellControlSignal, DeadKernelError
 
-    from lib.kernels import ENGINE, unwind_kernel
+    from lib import kernels
 
     try:
         executed = papermill.execute_notebook(
             str(file),
             str(folder / file.name),
             parameters,
-            engine_name=ENGINE,
+            engine_name=kernels.__name__,
             kernel_name="python3",
             language="python",
             cwd=str(ROOT),
@@ -174,9 +176,9 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
         reason = f"{error.ename}: {error.evalue}"
     except (CellControlSignal, DeadKernelError) as error:
         reason = f"{type(error).__name__}: {error}"
-        unwind_kernel(kernel)
+        kernels.unwind_kernel(kernel)
     except BaseException:
-        unwind_kernel(kernel)
+        kernels.unwind_kernel(kernel)
         raise
     if reason:
         raise NotebookFailed(f"{file.stem} failed at “{progress.heading}”:\n{reason}")
@@ -188,6 +190,31 @@ def find_unfinished(executed) -> str:
     code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source]
     left = sum(cell.execution_count is None for cell in code)
     return f"{left} of {len(code)} cells did not run; a cell ended the notebook early" * bool(left)
+
+
+def make_folder(runs: Path, name: str, given: str | None) -> Path:
+    """Make a run's folder, and let runs/latest lead to it. `given`: the name that must be taken;
+    without one, a number is added when another run has begun in the same second."""
+    names = [given] if given else [name, *(f"{name}-{number}" for number in range(2, MOST))]
+    for name in names:
+        try:
+            (runs / name).mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"{runs / name} can't be made: {error.strerror}; choose other --runs."
+            ) from None
+    else:
+        raise UserError(f"{shorten(runs / name)} exists; choose another --name.")
+    link = runs / f".latest-{os.getpid()}"
+    try:
+        link.symlink_to(name, target_is_directory=True)
+        os.replace(link, runs / "latest")
+    except OSError:  # no links here, or a folder of that name: the run goes on without
+        link.unlink(missing_ok=True)
+    return runs / name
 
 
 def _describe_data(settings: config.Settings) -> str:

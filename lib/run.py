@@ -27,7 +27,7 @@ from lib.ending import (
     ignore,
     stop,
 )
-from lib.execution import Run, shorten
+from lib.execution import Run, make_folder, shorten
 from lib.terminal import OutputClosed, prepare_streams, show
 
 NOTEBOOKS = ("01_provision", "02_schema", "03_load", "04_analyse", "05_teardown")
@@ -35,7 +35,6 @@ FOLDER = ROOT / "notebooks"
 PLACES = ("config", "database", "log_data", "song_data")
 TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 ONE_ONLY = ("confirm", "teardown", "run")  # parameters that mean another thing in 01 than in 05
-MOST = 100  # runs of one name
 
 
 class UsageError(UserError):
@@ -168,31 +167,6 @@ def convert_parameters(pairs: list, types: dict[str, str], alone: bool) -> dict:
             raise UsageError(f"No notebook has a parameter {name}; {hint}")
         given[name] = convert_value(name, text, types[name])
     return given
-
-
-def make_folder(runs: Path, name: str, given: str | None) -> Path:
-    """Make a run's folder, and let runs/latest lead to it. `given`: the name that must be taken;
-    without one, a number is added when another run has begun in the same second."""
-    names = [given] if given else [name, *(f"{name}-{number}" for number in range(2, MOST))]
-    for name in names:
-        try:
-            (runs / name).mkdir(parents=True)
-            break
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UsageError(
-                f"{runs / name} can't be made: {error.strerror}; choose other --runs."
-            ) from None
-    else:
-        raise UsageError(f"{shorten(runs / name)} exists; choose another --name.")
-    link = runs / f".latest-{os.getpid()}"
-    try:
-        link.symlink_to(name, target_is_directory=True)
-        os.replace(link, runs / "latest")
-    except OSError:  # no links here, or a folder of that name: the run goes on without
-        link.unlink(missing_ok=True)
-    return runs / name
 
 
 def _absolute(place: str | None) -> str | None:

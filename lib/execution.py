@@ -127,6 +127,7 @@ class Run:
         lines = [""]
         if (loaded := self.folder / "load.json").exists():
             load = json.loads(loaded.read_text(encoding="utf-8"))
+            lines += [load["summary"], ""]
             lines += [f"{table:<16}{rows:>14,} rows" for table, rows in load["rows"].items()]
             matched = f"{load['matched']:,} of {load['plays']:,} plays"
             lines += [f"{'coverage':<16}{load['coverage']:>14.1%} ({matched} are matched)", ""]

@@ -154,7 +154,8 @@ class Load:
         file = Path(folder) / "load.json"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(asdict(self) | {"coverage": self.coverage}, indent=2)
+            said = {"coverage": self.coverage, "summary": self.failure or str(self)}
+            text = json.dumps(asdict(self) | said, indent=2)
             file.write_text(text + "\n")
         except OSError as error:
             done = "The load failed" if self.failure else "The load is in the warehouse"

@@ -134,7 +134,7 @@ def _versions() -> dict[str, str]:
         for kind in ("in", "lock")
     )
     names = {re.split(r"[^\w-]", line)[0] for line in asked}
-    pins = (line.split(" ")[0].split("==") for line in lock)
+    pins = (line.split(" ")[0].split("==") for line in lock if "==" in line)
     return {name: version for name, version in pins if name in names}
 
 

@@ -351,8 +351,6 @@ class DuckDB(Warehouse):
                 str(self.file), read_only=read_only, config=_duckdb_settings(settings)
             )
             self.closing.callback(self.raw.close)  # who is lent a cursor gives it back first
-            if not read_only:
-                _remove_spilled(self.file)
             if not settings.local.memory_limit:
                 self.raw.execute(f"set memory_limit = '{_memory_for(self.raw)} MB'")
             if read_only:  # else a view could bring in any file of this machine
@@ -491,6 +489,8 @@ def connect(
 
         opened: Warehouse = Redshift(settings, read_only)
     elif create or settings.database.exists():
+        if not read_only and Path(f"{settings.database}.wal").exists():
+            connect(settings, read_only=True).close()  # or a stranger's log would be merged
         opened = DuckDB(settings, read_only, writes)
     else:
         raise WarehouseError(
@@ -498,10 +498,12 @@ def connect(
             f"or {DuckDB.another}."
         )
     try:
-        opened.has_mark()
+        is_ours = opened.has_mark()
     except BaseException:
         opened.close()
         raise
+    if is_ours and isinstance(opened, DuckDB) and not read_only:
+        _remove_spilled(opened.file)
     return opened
 
 

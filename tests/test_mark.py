@@ -1,6 +1,8 @@
 """Whose a database is, and what it holds: nobody else's is touched, and two kinds never mix."""
 
 import json
+import subprocess
+import sys
 from contextlib import closing, suppress
 
 import duckdb
@@ -53,8 +55,10 @@ def test_a_file_that_somebody_else_made_is_refused_everywhere_and_left_as_it_is(
         refused(warehouse.connect, settings),
         refused(provision.removal, settings),
         refused(export.export, settings, tmp_path / "star"),
-        provision.status(settings),
     ]
+    with pytest.raises(WarehouseError) as told:
+        provision.status(settings)  # two lines: what is there, and why it can't be asked
+    said.append(str(told.value))
     assert all("theirs.duckdb " in one and "earlier version" not in one for one in said), said
     if "songs" not in made_by_them:
         assert said[0].endswith("left as it is; name another file with the parameter database.")
@@ -104,6 +108,19 @@ def test_what_others_have_added_keeps_a_warehouse_from_being_removed(project, tm
     said = refused(provision.removal, settings, error=ProvisionError)
     assert "did not make (the table a.users, the macro main.m)" in said
     warehouse.connect(settings).close()
+
+
+def test_a_log_beside_a_file_that_somebody_else_made_is_not_merged_into_it(project, tmp_path):
+    settings = project(database=tmp_path / "theirs.duckdb")
+    makes = (
+        "import duckdb, os, sys; theirs = duckdb.connect(sys.argv[1]); "
+        "theirs.execute('create table a (b int)'); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", makes, str(settings.database)], check=True)
+    log = tmp_path / "theirs.duckdb.wal"
+    before = settings.database.read_bytes(), log.read_bytes()
+    assert "no mark of this project" in refused(warehouse.connect, settings)
+    assert (settings.database.read_bytes(), log.read_bytes()) == before
 
 
 def test_what_01_makes_is_ours_and_a_file_that_says_nothing_is_not_removed(project, tmp_path):

@@ -1,6 +1,7 @@
 """The analyses: on a small case with every trap, counted by hand, and on the sample, in Python."""
 
 import json
+import shutil
 import statistics
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lib import sample
-from tests.differential import ANALYSES, plain
+from tests.differential import ANALYSES, plain, rows
 
 ONE = "Phoenix-Mesa-Scottsdale, AZ"
 SEVERAL = "New York-Newark-Jersey City, NY-NJ-PA"
@@ -361,6 +362,27 @@ def test_an_empty_warehouse_has_no_rows_but_zeros(world):
         "errors_overall": [(0, 0, NONE, NONE, NONE)],
     }
     assert rows == {name: zeros.get(name, []) for name in ANALYSES}
+
+
+def test_an_event_that_is_delivered_twice_counts_once_in_every_question(
+    new_world, tmp_path, engine
+):
+    sample.make(tmp_path / "data", scale=0.1, songs=20)
+    places = {name: tmp_path / "data" / name for name in ("log_data", "song_data")}
+    world = new_world(tmp_path, engine, **places)
+
+    def answer_all() -> dict:
+        world.load()
+        return {name: rows(world.dwh.analysis(name, top=1000, least=2)) for name in ANALYSES}
+
+    once = answer_all()
+    staged = world.dwh.row_counts()["staging_events"]
+    for file in sorted(places["log_data"].rglob("*.json")):
+        shutil.copy(file, file.with_name(f"copy-of-{file.name}"))
+    assert answer_all() == once
+    assert world.dwh.row_counts()["staging_events"] == 2 * staged
+    assert world.rows("select count(*) from events") == [(staged,)]
+    world.close()
 
 
 # The sample's files, counted by plain Python that shares nothing with the statements

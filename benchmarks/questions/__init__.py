@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlglot import exp
 
-TABLES = ("staging_events", "songplays", "users", "songs", "artists", "time")
+TABLES = ("events", "songplays", "users", "songs", "artists", "time")
 
 
 def plain(value: object) -> str:

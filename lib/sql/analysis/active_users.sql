@@ -7,7 +7,7 @@ active as (
         cast(start_time as date) as day,
         user_id,
         max(case when page = 'NextSong' then 1 else 0 end) as listens
-    from staging_events
+    from events
     where user_id <> ''
     group by cast(start_time as date), user_id
 ),

@@ -5,6 +5,6 @@ select
     user_id,
     count(case when page = 'NextSong' then 1 end) as plays,
     count(*) as events
-from staging_events
+from events
 group by user_agent, user_id
 order by user_agent, user_id

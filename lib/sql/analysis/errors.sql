@@ -6,10 +6,10 @@ counted as (
     select
         days.day,
         days.partial,
-        count(staging_events.status) as requests,
-        count(case when staging_events.status >= 400 then 1 end) as errors
+        count(events.status) as requests,
+        count(case when events.status >= 400 then 1 end) as errors
     from days
-    left join staging_events on days.day = cast(staging_events.start_time as date)
+    left join events on days.day = cast(events.start_time as date)
     group by days.day, days.partial
 )
 

@@ -3,7 +3,7 @@ with counted as (
     select
         count(status) as requests,
         count(case when status >= 400 then 1 end) as errors
-    from staging_events
+    from events
 )
 
 select

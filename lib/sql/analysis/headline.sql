@@ -5,7 +5,7 @@ with complete as (
     select
         cast(min(start_time) + interval '23 hours' as date) as first_day,
         cast(cast(max(start_time) + interval '1 hour' as date) - 1 as date) as last_day
-    from staging_events
+    from events
 ),
 
 weeks as (

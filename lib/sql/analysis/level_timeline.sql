@@ -5,7 +5,7 @@ with spans as (
         user_id,
         level,
         valid_from,
-        coalesce(valid_to, (select max(start_time) from staging_events)) as valid_to,
+        coalesce(valid_to, (select max(start_time) from events)) as valid_to,
         min(valid_to) over (partition by user_id) as changed_at,
         (select count(distinct user_id) from users) as users
     from users

@@ -7,7 +7,7 @@ with recursive {{ weeks() }},
 
 active as (
     select distinct user_id, {{ week_of("start_time") }} as week
-    from staging_events
+    from events
     where user_id <> ''
 ),
 

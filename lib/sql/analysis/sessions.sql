@@ -9,7 +9,7 @@ with sessions as (
         max(level) as other_level,
         max(ts) - min(ts) as milliseconds,
         count(case when page = 'NextSong' then 1 end) as songs
-    from staging_events
+    from events
     where user_id <> ''
     group by user_id, session_id
 ),
@@ -24,7 +24,7 @@ changed as (
             partition by events.user_id, events.session_id
             order by events.ts, events.item_in_session, events.level
         ) as position
-    from staging_events as events
+    from events
     inner join sessions
         on events.user_id = sessions.user_id
         and events.session_id = sessions.session_id

@@ -4,7 +4,7 @@
 -- a cancellation, counts until then. Day 1 is the first 24 hours, day 0 has the number of users. The
 -- days on which fewer than :least users are at risk are left out.
 with recursive bounds as (
-    select max(start_time) as last_event from staging_events
+    select max(start_time) as last_event from events
 ),
 
 versions as (
@@ -20,7 +20,7 @@ versions as (
 
 cancellations as (
     select user_id, min(start_time) as cancelled_at
-    from staging_events
+    from events
     where user_id <> '' and page = 'Cancellation Confirmation'
     group by user_id
 ),

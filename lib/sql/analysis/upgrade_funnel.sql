@@ -2,14 +2,14 @@
 -- page Upgrade, submitted it, played a song while paid. `share` is of those at the first step.
 with listened as (
     select user_id, min(start_time) as reached_at
-    from staging_events
+    from events
     where user_id <> '' and page = 'NextSong' and level = 'free'
     group by user_id
 ),
 
 visits as (
     select user_id, page, start_time
-    from staging_events
+    from events
     where page in ('Upgrade', 'Submit Upgrade')
 ),
 
@@ -31,7 +31,7 @@ submitted as (
 
 paid as (
     select events.user_id
-    from staging_events as events
+    from events
     inner join submitted on events.user_id = submitted.user_id
     where
         events.page = 'NextSong'

@@ -182,7 +182,8 @@ def lines(
     fig, ax = canvas(2.7)
     days = calendar(ax, wide.index)
     amounts(ax.yaxis, min(0, wide.min().min()), wide.max().max(), percent)
-    look = {"markersize": 3} if len(days) <= 70 else {"markersize": 1, "linewidth": 1.2}
+    few = wide.count().max() <= 70
+    look = {"markersize": 3} if few else {"markersize": 1, "linewidth": 1.2}
     for name in sorted(wide, key=lambda name: name == strong):  # the strong one on top
         colour = STRONG if name == strong else CONTEXT
         ax.plot(days, wide[name], color=colour, marker="o", clip_on=False, **look)
@@ -238,8 +239,10 @@ def columns(frame: DataFrame, *, x: str, y: str, down="", percent=False) -> Figu
     fig, ax = canvas(2.7)
     days = calendar(ax, wide.index)
     amounts(ax.yaxis, min(0, wide.min().min()), wide.max().max(), percent)
+    width = max(0.8, len(days) / 500)  # over years a day is still a line that can be seen
     for name, colour in zip(wide, (STRONG, OTHER), strict=False):
-        ax.bar(days, wide[name], 0.8, color=colour)
+        known = wide[name].dropna()
+        ax.bar(date2num(known.index), known, width, color=colour)
     none = days[(wide == 0).all(axis=1)]
     if len(none):
         ax.plot(none, np.zeros(len(none)), linestyle="", clip_on=False, **NONE)
@@ -311,9 +314,12 @@ def upright(wide: DataFrame, low: float, high: float, percent: bool) -> Figure:
     fig, ax = canvas(2.7)
     days = calendar(ax, wide.index)
     amounts(ax.yaxis, low, high, percent)
-    value, lower, upper = (wide[name] for name in wide)
+    value, _, upper = (wide[name] for name in wide)
     room = 330 / (len(days) + 8)  # points for a day
-    ax.vlines(days, lower, upper, color=CONTEXT, linewidth=min(6, 0.6 * room))
+    known = wide.dropna()
+    _, lows, highs = known.to_numpy().T
+    look = {"color": CONTEXT, "linewidth": min(6, max(1, 0.6 * room))}
+    ax.vlines(date2num(known.index), lows, highs, **look)
     ax.plot(days, value, "o", color=STRONG, markersize=min(7, max(2, 0.7 * room)), clip_on=False)
     peak(ax, value, percent, upper.fillna(value))
     return fig

@@ -94,7 +94,8 @@ def calendar(ax: Axes, days: DatetimeIndex) -> np.ndarray:
     names = [f"{day.day} {day:%b}\n" if weeks else f"{day:%b}\n{day.year}" for day in ticks]
     names[0] += str(ticks[0].year) if weeks else ""
     ax.set_xticks(date2num(ticks), names)
-    room = max(0.8, (8 - len(days)) / 2)  # a day alone is as wide as one in a week
+    # A day alone is as wide as one in a week; over years a day keeps a width that can be seen.
+    room = max(0.8, (8 - len(days)) / 2, len(days) / 500)
     places = date2num(days)
     ax.set_xlim(places[0] - room, places[-1] + room)
     return places

@@ -364,6 +364,56 @@ def test_an_empty_warehouse_has_no_rows_but_zeros(world):
     assert rows == {name: zeros.get(name, []) for name in ANALYSES}
 
 
+@pytest.fixture
+def days_of(world, event, song):
+    """Load a day of events a day given, a user's each; return the names of all analyses."""
+
+    def load(days: dict) -> None:
+        world.catalogue(song())
+        at = {day: int(datetime.fromisoformat(day).timestamp() * 1000) for day in days}
+        hours = [(day, user, hour) for day, user in days.items() for hour in range(24)]
+        world.log(
+            *(
+                event(ts=at[day] + hour * 3_600_000, userId=user, sessionId=at[day] // 86_400_000)
+                for day, user, hour in hours
+            )
+        )
+        world.load()
+
+    return load
+
+
+def test_years_without_an_event_are_no_days_in_any_answer(world, days_of):
+    days_of({"2001-01-01T00+00:00": "8", "2018-11-01T00+00:00": "8"})
+    size = {name: len(world.dwh.analysis(name, top=10, least=1)) for name in ANALYSES}
+    assert size.pop("plays_by_hour") == 7 * 24
+    assert max(size.values()) <= 4
+    active = world.dwh.analysis("active_users")
+    assert list(active["day"].dt.strftime("%Y-%m-%d")) == ["2001-01-01", "2018-11-01"]
+    assert list(active["daily"]) == [1, 1]
+    assert not active["partial"].any()
+    assert world.dwh.analysis("plays_by_hour")["days"].sum() == 2 * 24
+
+
+@pytest.mark.parametrize(("empty", "calendar"), [(31, 33), (32, 2)])
+def test_a_month_without_an_event_is_zeros_and_more_is_left_out(world, days_of, empty, calendar):
+    first = moment(1, "00:00")
+    days_of({(first + timedelta(days=n)).isoformat(): "8" for n in (0, empty + 1)})
+    for name in ("coverage", "errors", "level_changes", "level_by_day", "active_users"):
+        assert len(world.dwh.analysis(name)) == calendar, name
+
+
+def test_a_window_does_not_reach_over_days_that_are_left_out(world, days_of):
+    first = moment(1, "00:00")
+    stretches = {n: "8" for n in range(8)} | {n: "9" for n in range(50, 58)}
+    days_of({(first + timedelta(days=n)).isoformat(): user for n, user in stretches.items()})
+    frame = world.dwh.analysis("active_users")
+    assert list(frame["daily"]) == [1] * 16
+    weekly = [None if value != value else value for value in frame["weekly"]]
+    assert weekly == ([None] * 6 + [1, 1]) * 2
+    assert frame["monthly"].isna().all()
+
+
 def test_an_event_that_is_delivered_twice_counts_once_in_every_question(
     new_world, tmp_path, engine
 ):

@@ -386,6 +386,22 @@ def test_a_day_with_none_has_a_dot_and_an_unknown_one_has_not():
     assert [num2date(day).day for day in dots.get_xdata()] == [1, 3]
 
 
+def test_years_between_two_days_add_nothing_to_draw_and_the_days_can_be_seen():
+    days = [datetime.date(2001, 1, 1), datetime.date(2018, 11, 1)]
+    frame = pd.DataFrame({"day": days, "up": [3, 0], "down": [0, 2], "low": 0, "high": 4})
+    (ax,) = charts.columns(frame, x="day", y="up", down="down").axes
+    assert heights(ax) == [3, 0, 0, -2]
+    left, right = ax.get_xlim()
+    assert all(bar.get_width() > 0.001 * (right - left) for bar in ax.patches)
+    (ax,) = charts.intervals(frame, label="day", value="up", low="low", high="high").axes
+    (bars,) = (each for each in ax.collections if isinstance(each, LineCollection))
+    assert len(bars.get_segments()) == 2
+    assert bars.get_linewidth()[0] >= 1
+    (ax,) = charts.lines(frame, x="day", y="up").axes
+    assert len(ax.get_xticks()) <= 6
+    assert ax.lines[0].get_markersize() >= 3
+
+
 def test_partial_days_are_rings_that_are_explained():
     frame = LEVELS.assign(part=LEVELS.day.isin([DAYS[0], DAYS[-1]]))
     ax = charts.lines(frame, x="day", y="plays", series="level", partial="part").axes[0]

@@ -68,13 +68,17 @@ select cast({{ first }} as integer) as number
 cast(date_trunc('week', cast({{ at }} as timestamp)) as date)
 {%- endmacro %}
 
-{#- Recursive CTEs that say what the data covers, by days (UTC). `days` has a row for each from the
-    first event to the last, so that a day without plays is a zero and not a gap. The first is
+{#- CTEs that say what the data covers, by days (UTC). `days` has a row for each from the first
+    event to the last, so that a day without plays is a zero and not a gap; but where more than 31
+    days in a row have no event at all, nothing was delivered, and they are left out. The first is
     `partial`, and covered from `first_hour` on, when more hours without an event go before its
     first one than ever follow one another within the data; the last likewise. -#}
 {% macro days() -%}
+{% set outage = 31 -%}
 busy as (
-    select hour, lag(hour) over (order by hour) as hour_before
+    select
+        hour,
+        {{ engine.milliseconds("lag(hour) over (order by hour)", "hour") }} / 3600000 - 1 as quiet
     from (select {{ hour_began("start_time") }} as hour from time) as hours
 ),
 
@@ -82,7 +86,7 @@ quiet as (
     select
         min(hour) as first_event,
         max(hour) as last_event,
-        coalesce(max({{ engine.milliseconds("hour_before", "hour") }} / 3600000 - 1), 0) as hours
+        coalesce(max(case when quiet <= {{ outage * 24 }} then quiet end), 0) as hours
     from busy
 ),
 
@@ -114,10 +118,18 @@ bounds as (
     from edges
 ),
 
-dates(day) as (
-    select first_day as day from bounds where first_day is not null
-    union all
-    select cast(day + 1 as date) as day from dates where day < (select last_day from bounds)
+busy_days as (
+    select day, lead(day) over (order by day) as next_day
+    from (select distinct cast(hour as date) as day from busy) as found
+),
+
+dates as (
+    select cast(busy_days.day + numbers.number as date) as day
+    from busy_days
+    cross join ({{ numbers(0, outage) }}) as numbers
+    where
+        numbers.number = 0
+        or (numbers.number < next_day - day and next_day - day <= {{ outage + 1 }})
 ),
 
 days as (

@@ -1,6 +1,6 @@
 -- Users with any event, by day: on the day, of them those who played a song, and in the 7 and 30
--- days that end with it. A window is NULL unless all of its days are whole.
-with recursive {{ days() }},
+-- days that end with it. A window is NULL unless all of its days are whole, and none is left out.
+with {{ days() }},
 
 active as (
     select
@@ -35,38 +35,39 @@ changes as (
     select least(again, cast(day + 30 as date)), 0, 0, 0, -count(*)
     from stretches
     group by least(again, cast(day + 30 as date))
+    union all
+    select day, 0, 0, 0, 0 from days
 ),
 
 counted as (
     select
-        days.day,
-        days.partial,
-        cast(coalesce(sum(changes.daily), 0) as bigint) as daily,
-        cast(coalesce(sum(changes.listeners), 0) as bigint) as listeners,
-        sum(coalesce(sum(changes.weekly), 0))
-            over (order by days.day rows unbounded preceding) as weekly,
-        sum(coalesce(sum(changes.monthly), 0))
-            over (order by days.day rows unbounded preceding) as monthly
-    from days
-    left join changes on days.day = changes.day
-    group by days.day, days.partial
+        day,
+        cast(sum(daily) as bigint) as daily,
+        cast(sum(listeners) as bigint) as listeners,
+        sum(sum(weekly)) over (order by day rows unbounded preceding) as weekly,
+        sum(sum(monthly)) over (order by day rows unbounded preceding) as monthly
+    from changes
+    group by day
 ),
 
 windows as (
     select
         counted.day,
-        counted.partial,
+        days.partial,
         counted.daily,
         counted.listeners,
+        {% for span, number in [(7, "weekly"), (30, "monthly")] %}
         case
-            when not counted.partial and counted.day - 6 >= bounds.first_whole_day
-                then cast(counted.weekly as double precision)
-        end as weekly,
-        case
-            when not counted.partial and counted.day - 29 >= bounds.first_whole_day
-                then cast(counted.monthly as double precision)
-        end as monthly
+            when
+                not days.partial
+                and counted.day - {{ span - 1 }} >= bounds.first_whole_day
+                and lag(days.day, {{ span - 1 }}) over (order by days.day)
+                = counted.day - {{ span - 1 }}
+                then cast(counted.{{ number }} as double precision)
+        end as {{ number }}{{ "," if not loop.last }}
+        {% endfor %}
     from counted
+    inner join days on counted.day = days.day
     cross join bounds
 )
 

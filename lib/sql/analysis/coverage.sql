@@ -1,5 +1,5 @@
 -- Coverage: plays, and plays matched to a song of the catalogue, by day.
-with recursive {{ days() }}
+with {{ days() }}
 
 select
     days.day,

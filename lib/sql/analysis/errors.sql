@@ -1,6 +1,6 @@
 -- Requests, and of them those answered with an error (status 400 and above), by day; `low` and
 -- `high` are the 95% interval of the share.
-with recursive {{ days() }},
+with {{ days() }},
 
 counted as (
     select

@@ -1,5 +1,5 @@
 -- Plays and their listeners, free against paid, by day; a play without a user has no level.
-with recursive {{ days() }},
+with {{ days() }},
 
 levels as (
     select distinct level from users

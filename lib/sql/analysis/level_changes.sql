@@ -1,5 +1,5 @@
 -- Users who went from free to paid (upgrades) and from paid to free (downgrades), by day.
-with recursive {{ days() }},
+with {{ days() }},
 
 changes as (
     select

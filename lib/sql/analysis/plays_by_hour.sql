@@ -1,7 +1,7 @@
 -- Plays of :level ('' for all) by weekday (1 for Monday) and hour of the day, UTC; a cell without plays is a zero.
 -- `days`: how often the data covers that hour of that weekday; a partial day counts with the
 -- hours that it has. Of none, `plays_per_day` is NULL.
-with recursive {{ days() }},
+with {{ days() }},
 
 hours as (
     {{ numbers(0, 23) }}

@@ -1,7 +1,7 @@
 -- By week (its Monday, UTC): plays of a song that the user had played before, against first plays,
 -- and artists whom a listener played for the first time. What came before the data is not known,
 -- so that the first weeks look newer than they were. Plays without a user or title are left out.
-with recursive {{ weeks() }},
+with {{ weeks() }},
 
 {{ listeners() }},
 

@@ -3,7 +3,7 @@
 -- week; until then its `share` is NULL. A cohort's week may itself be covered in part, and the
 -- first holds users who had come before the data begins. Cohorts of fewer than :least users are
 -- left out, `left_out` of them.
-with recursive {{ weeks() }},
+with {{ weeks() }},
 
 active as (
     select distinct user_id, {{ week_of("start_time") }} as week

@@ -22,6 +22,7 @@ from lib.warehouse import BOUND, SQL, STAR, TABLES, DuckDB, render
 ANALYSES = sorted(file.stem for file in (SQL / "analysis").glob("*.sql"))
 AUDITS = (*load.STAGE_AUDITS, *load.STAR_AUDITS)
 VALUES = {"level": "", "least": 5, "top": 10, "first_batch": 1, "min_coverage": 0.0}
+VALUES |= {"earliest_ms": 0, "latest_ms": 2**53}
 VALUES |= {"since": datetime(1970, 1, 1), "until": datetime(2147, 1, 1)}
 SIZES = (10**6, 10**8, 10**10)  # events
 
@@ -45,7 +46,7 @@ def read_by(opened: DuckDB, query: str, run: bool = False) -> Counter:
     `run`: run each statement, too.
     """
     found: Counter = Counter()
-    for statement in render(query, opened.dialect, all=True):
+    for statement in render(query, opened.dialect, all=True, levels=("free", "paid")):
         named = {name: VALUES[name] for name in BOUND.findall(statement)}
         plan = opened._execute(f"explain (format json) {statement}", named).fetchone()[1]
         found.update(_scans(json.loads(plan)))

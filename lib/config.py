@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from pathlib import Path
 
 from lib import ROOT, UserError
@@ -21,6 +22,7 @@ from lib import ROOT, UserError
 # that the sample never mixes with other data.
 SOURCES = {"sample": "Sparkify sample (invented data)", "own": "Sparkify event logs"}
 DATABASES = {"sample": "data/sample.duckdb", "own": "data/warehouse.duckdb"}
+LEVEL = r"[A-Za-z0-9 ._+-]{1,16}"  # as many bytes as its column holds
 
 
 class ConfigError(UserError):
@@ -71,6 +73,15 @@ class Load:
     min_coverage: float = option(
         0.0, "smallest share of matched plays, 0 to 1", minimum=0, maximum=1
     )
+    earliest: date = option(  # noqa: RUF009 nobody can change a date
+        date(2000, 1, 1), "first day that an event can be of (UTC)", minimum=date(1970, 1, 1)
+    )
+    levels: str = option("free, paid", "levels that an event can have, with commas between")
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The levels that an event can have."""
+        return tuple(level.strip(" ") for level in self.levels.split(","))
 
 
 @dataclass(frozen=True)
@@ -312,9 +323,9 @@ def _converted(section: str, name: str, raw: str, where: str):
         return raw
     shown = "a hidden value" if about["secret"] else repr(raw)
     try:
-        value = kind(raw)
+        value = date.fromisoformat(raw) if kind is date else kind(raw)
     except ValueError:
-        expected = {int: "a whole number", float: "a number"}[kind]
+        expected = {int: "a whole number", float: "a number", date: "a date as 2018-11-30"}[kind]
         raise ConfigError(f"{where} must be {expected}, not {shown}.") from None
     if about["choices"] and value not in about["choices"]:
         choices = " or ".join(about["choices"])
@@ -341,6 +352,11 @@ def _checked(settings: Settings) -> Settings:
         rejects = settings.load.max_rejects
         raise ConfigError(
             f"[LOAD] MAX_REJECTS is a count or a share such as 0.1%, not {rejects!r}."
+        )
+    if not all(re.fullmatch(LEVEL, name) for name in settings.load.level_names):
+        raise ConfigError(
+            "[LOAD] LEVELS are names of at most 16 letters or digits with commas between, not "
+            f"{settings.load.levels!r}."
         )
     memory = settings.local.memory_limit
     if memory and not re.fullmatch(r"(?i)\d+(\.\d+)?\s*[KMGT]i?B", memory):

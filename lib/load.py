@@ -13,14 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lib import UserError, scratch
 from lib.config import Settings
-from lib.records import EVENTS, SONGS, Kind, Reject
+from lib.records import EVENTS, SONGS, Kind, Reject, limit_events
 from lib.source import Batch, ChangedFile, Identity, gather
 from lib.warehouse import (
     PATIENCE,
@@ -193,13 +193,30 @@ class Load:
         )
 
 
+def possible_times(settings: Settings) -> range:
+    """Return the times that an event can have, in milliseconds since 1970.
+
+    They end a day from now: clocks differ.
+    """
+    earliest = datetime.combine(settings.load.earliest, datetime.min.time(), UTC)
+    latest = datetime.now(UTC) + timedelta(days=1)
+    return range(*(int(end.timestamp() * 1000) for end in (earliest, latest)))
+
+
+def bind_times(times: range) -> dict[str, int]:
+    """Return the ends of a range of times as statements bind them."""
+    return {"earliest_ms": times.start, "latest_ms": times.stop}
+
+
 class Scope:
     """What merges and audits are about: the batches from `first_batch` on, by the time of their
     events. `all`: there is nothing else."""
 
     def __init__(self, warehouse: Warehouse, settings: Settings, first_batch: int):
         self.warehouse, self.all = warehouse, first_batch <= 1
+        self.told = {"all": self.all, "levels": settings.load.level_names}
         self.values = {"first_batch": first_batch, "min_coverage": settings.load.min_coverage}
+        self.values |= bind_times(possible_times(settings))
         self.spans = warehouse.rows("load/spans", first_batch=first_batch) or [NO_TIME]
 
     def _each(self, name: str) -> Iterator[dict]:
@@ -217,7 +234,7 @@ class Scope:
         """Return by name how many rows each lib/sql/audit/`name`.sql finds, all asked together."""
         found = Counter(dict.fromkeys(names, 0))
         for _, some in groupby(names, BY_SPAN.__contains__):
-            told = {"all": self.all, "audits": list(some)}
+            told = self.told | {"audits": list(some)}
             for values in self._each(told["audits"][0]):
                 found.update(dict(self.warehouse.rows("status/found", told, **values)))
         return dict(found)
@@ -226,8 +243,8 @@ class Scope:
         """Return the rows that lib/sql/audit/`name`.sql finds."""
         import pandas as pd
 
-        audit, told = f"audit/{name}", {"all": self.all}
-        found = [self.warehouse.frame(audit, told, **values) for values in self._each(name)]
+        audit = f"audit/{name}"
+        found = [self.warehouse.frame(audit, self.told, **each) for each in self._each(name)]
         return pd.concat(found, ignore_index=True)
 
 
@@ -346,6 +363,7 @@ class _Attempt:
         self.warehouse, self.settings = order.warehouse, order.settings
         self.progress = order.progress
         self.loaded_at = datetime.now(UTC).replace(tzinfo=None)
+        self.times, self.levels = possible_times(self.settings), self.settings.load.level_names
         self.batches: list[Batch] = []
         self.known: dict[Kind, dict[str, str]] = {}
         self.identities: dict[str, Identity] = {}
@@ -358,7 +376,8 @@ class _Attempt:
         self._claim()
         before = self.warehouse.row_counts()
         forgotten = self._forget()
-        places = {SONGS: self.settings.song_data, EVENTS: self.settings.log_data}
+        events = limit_events(self.times, self.levels)
+        places = {SONGS: self.settings.song_data, events: self.settings.log_data}
         for kind, place in places.items():
             self.progress(f"reading {kind.name}")
             self.batches.append(self._gathered(kind, place, self.warehouse.copies))
@@ -478,8 +497,9 @@ class _Attempt:
             reason = f"{place}: {batch.records:,} records were read and {staged:,} staged."
             raise _Unparsed(files, reason)
         audit = f"audit/staging_{batch.kind.name}_required"
-        if self.warehouse.rows(audit, first_batch=self.batch_id):
-            reason = f"{place}: a record of {batch.kind.name} lacks a required field."
+        values = {"first_batch": self.batch_id} | bind_times(self.times)
+        if self.warehouse.rows(audit, {"levels": self.levels}, **values):
+            reason = f"{place}: a record of {batch.kind.name} lacks a field, or has what can't be."
             raise _Unparsed(files, reason)
 
     def _counted(self, batch: Batch, place: str) -> dict[str, int]:

@@ -15,8 +15,9 @@ import mmap
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,14 @@ class Kind:
     """What one kind of file holds.
 
     `fields` maps a JSON key to the sort of its number, or to the most bytes of its text, which is
-    the width of its column.
+    the width of its column. `allowed`: of a required field, the only values that it can have, and
+    these in words.
     """
 
     name: str
     fields: Mapping[str, str | int]
     required: tuple[str, ...]
+    allowed: Mapping[str, tuple[Collection, str]] = field(default_factory=dict)
 
     @cached_property
     def whole(self) -> tuple[str, ...]:
@@ -77,17 +80,15 @@ class Reject:
         return f"{self.file_key}, line {self.line}: {self.reason}"
 
 
-DEEP = "nested too deeply"
 T, F, U, ZERO, COLON, BACKSLASH, SPACES = b"tfu0:\\ "
 # What a warehouse would take for a number or text: true and false, and NUL.
 DOUBT = re.compile(rb":\s*(?:true|false)|\\u0000")
 NUMBER = "number"
 # The sorts of whole numbers, and from where to where they go.
-WHOLE, SMALL, MOMENT = "whole", "small", "moment"
+WHOLE, SMALL = "whole", "small"
 RANGES = {
     WHOLE: (1 - 2**53, 2**53 - 1),  # beyond it JSON readers disagree (RFC 8259, section 6)
     SMALL: (-(2**31), 2**31 - 1),
-    MOMENT: (0, 5_585_587_199_999),  # the end of 2146, the last year of an integer hour key
 }
 PLAIN = re.compile(r"-?[0-9]+")
 NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -97,7 +98,7 @@ EVENTS = Kind(
         **{"artist": 1024, "auth": 64, "firstName": 256, "gender": 16, "itemInSession": SMALL},
         **{"lastName": 256, "length": NUMBER, "level": 16, "location": 1024, "method": 16},
         **{"page": 64, "registration": NUMBER, "sessionId": WHOLE, "song": 1024, "status": SMALL},
-        **{"ts": MOMENT, "userAgent": 1024, "userId": 64},
+        **{"ts": WHOLE, "userAgent": 1024, "userId": 64},
     },
     required=("ts", "page", "level", "sessionId", "itemInSession"),
 )
@@ -110,6 +111,18 @@ SONGS = Kind(
     },
     required=("song_id", "title", "artist_id", "artist_name"),
 )
+
+
+def limit_events(times: range, levels: Sequence[str]) -> Kind:
+    """Return the kind of events that have one of these times and levels only.
+
+    times: in milliseconds since 1970.
+    """
+    ends = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (times.start, times.stop))
+    span = " to ".join(f"{end:%Y-%m-%d}" for end in ends)
+    time = f"a time from {span} in milliseconds since 1970 ([LOAD] EARLIEST)"
+    level = f"{' or '.join(levels)} ([LOAD] LEVELS)"
+    return replace(EVENTS, allowed={"ts": (times, time), "level": (levels, level)})
 
 
 def objects(key: str, place: str | bytes) -> Iterator[tuple[int, bytes]]:
@@ -237,9 +250,7 @@ def _end(decoder: json.JSONDecoder, text: str, at: int, ended: bool) -> tuple[in
         if isinstance(value, dict):
             return end, ""
         problem = f"expected an object, found {text[at:end][:40]!r}"
-    except RecursionError:
-        problem = DEEP
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if not ended and _may_go_on(error, len(text) - at, len(text)):
             return 0, ""
         problem = f"not valid JSON ({getattr(error, 'msg', error)})"
@@ -313,13 +324,14 @@ def _read(text: str, kind: Kind) -> tuple[str, str, bytes]:
     """Return a record on one line; or the field that can't be read as what it holds, and why."""
     try:
         record = json.loads(text, object_pairs_hook=_unique)
+        COMPACT.encode(record).encode()  # half of a surrogate pair is no text
         field, reason = _wrong(record, kind)
         line = b"" if reason else _spelled_out(text, record, kind)
     except KeyError as error:
         name = _kept(error.args[0], 64)
         return name, f"the key {name} stands twice in one object", b""
-    except RecursionError:
-        return "", DEEP, b""
+    except (ValueError, RecursionError) as error:
+        return "", f"not valid JSON ({error})", b""
     if len(line) > LONGEST:
         return "", _too_long(), b""
     return field, reason, line
@@ -327,14 +339,16 @@ def _read(text: str, kind: Kind) -> tuple[str, str, bytes]:
 
 def _wrong(record: dict, kind: Kind) -> tuple[str, str]:
     """Return the field of a record that can't be read as what it holds, and why; else '', ''."""
-    if not_unicode(json.dumps(record, ensure_ascii=False)):
-        return "", "half of a surrogate pair, which is no character"
     for name in kind.required:
         if record.get(name) is None:
             return name, f"the record has no {name}, as all {kind.name} have"
     for name, sort in kind.fields.items():
         value = record.get(name)
         if value is not None and (expected := _expected(value, sort)):
+            return name, f"{name} must be {expected}, not {str(value)[:60]!r}"
+    for name, (allowed, expected) in kind.allowed.items():
+        value = record[name]
+        if (int(float(value)) if name in kind.whole else str(value).strip(" ")) not in allowed:
             return name, f"{name} must be {expected}, not {str(value)[:60]!r}"
     return "", ""
 

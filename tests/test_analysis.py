@@ -405,7 +405,7 @@ def test_a_month_without_an_event_is_zeros_and_more_is_left_out(world, days_of, 
 
 def test_a_window_does_not_reach_over_days_that_are_left_out(world, days_of):
     first = moment(1, "00:00")
-    stretches = {n: "8" for n in range(8)} | {n: "9" for n in range(50, 58)}
+    stretches = dict.fromkeys(range(8), "8") | dict.fromkeys(range(50, 58), "9")
     days_of({(first + timedelta(days=n)).isoformat(): user for n, user in stretches.items()})
     frame = world.dwh.analysis("active_users")
     assert list(frame["daily"]) == [1] * 16

@@ -13,7 +13,7 @@ DESIGN = {
     "DWH": {"TARGET"},
     "DATA": {"LOG_DATA", "LOG_JSONPATH", "SONG_DATA", "REGION"},
     "LOCAL": {"DATABASE", "MEMORY_LIMIT", "THREADS"},
-    "LOAD": {"MAX_REJECTS", "MIN_COVERAGE"},
+    "LOAD": {"MAX_REJECTS", "MIN_COVERAGE", "EARLIEST", "LEVELS"},
     "AWS": {"PROFILE", "REGION", "ACCOUNT", "KEY", "SECRET"},
     "CLUSTER": {
         "IDENTIFIER",
@@ -216,6 +216,19 @@ def test_rejects_are_a_count_or_a_share(rejects):
     assert refused(max_rejects=rejects) == (
         f"[LOAD] MAX_REJECTS is a count or a share such as 0.1%, not {rejects!r}."
     )
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [("soon", "a date as 2018-11-30"), ("2018-13-01", "a date"), ("1969-12-31", "at least 1970")],
+)
+def test_the_earliest_day_is_a_date_that_a_log_can_have(day, said):
+    assert refused(earliest=day).startswith(f"The option earliest must be {said}")
+
+
+@pytest.mark.parametrize("levels", [",", "free,,paid", "x" * 17, "it's", "a\\b", "frée"])
+def test_levels_are_names_that_their_column_can_hold(levels):
+    assert refused(levels=levels).startswith("[LOAD] LEVELS are names of at most 16 ")
 
 
 @pytest.mark.parametrize(

@@ -1275,14 +1275,6 @@ def test_a_value_that_does_not_fit_its_column_is_named_in_any_layout(
     assert loaded.tables() == before
 
 
-@pytest.mark.only_on("local")  # COPY does not look into a field that it does not load
-def test_half_a_surrogate_pair_in_a_field_that_is_not_loaded_is_named(loaded, event):
-    file = loaded.log(event(), event(weather="\ud800"), file="bad.json")
-    with pytest.raises(BadRecords, match="line 2: half of a surrogate pair"):
-        loaded.load()
-    assert file.exists()
-
-
 @pytest.mark.parametrize("layout", ["lines", "several on a line", "pretty"])
 def test_a_fraction_where_a_whole_number_is_expected_is_named_in_any_layout(loaded, event, layout):
     file = loaded.log(event(itemInSession=1.5), event(), file="bad.json", layout=layout)

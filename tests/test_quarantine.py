@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +156,63 @@ def test_text_longer_than_its_column_is_a_reject_on_every_engine(lenient, event,
     assert world.rows("select field, reason from load_rejects") == [
         ("location", f"location must be at most 1,024 bytes, not {over[:60]!r}")
     ]
+
+
+# What can't be
+
+DAY = 86_400_000
+CANNOT_BE = [
+    *(("ts", T // 1000), ("ts", 946_684_799_999), ("ts", 5_585_587_199_999)),
+    *(("level", level) for level in ("", "  ", "gold", "Paid", "free,paid", {"free": 1})),
+]
+
+
+@either_place
+@pytest.mark.parametrize("other", [b"", b"\n{oops"], ids=["alone", "beside a bad record"])
+def test_a_time_or_a_level_that_cannot_be_is_left_out(lenient, event, song, s3, other):
+    world, now = lenient("100%", s3), time.time_ns() // 1_000_000
+    world.catalogue(song())
+    bad = [event(**{"ts": T, field: value}) for field, value in [*CANNOT_BE, ("ts", now + 2 * DAY)]]
+    can_be = [("ts", 946_684_800_000), ("ts", now + DAY - 600_000), ("level", " paid ")]
+    good = [event(**{"ts": T + 1, field: value}) for field, value in can_be]
+    world.log("\n".join(map(json.dumps, bad + good)).encode() + other)
+    world.log(event(ts=T + 9), file="whole.json")
+    world.load()
+    found = world.rows("select line, field from load_rejects where field <> '' order by line")
+    assert found == [(n, field) for n, (field, _) in enumerate([*CANNOT_BE, ("ts", 0)], start=1)]
+    assert world.dwh.row_counts()["songplays"] == len(good) + 1
+    assert world.rows("select distinct level from staging_events order by 1") == [
+        ("free",),
+        ("paid",),
+    ]
+
+
+def test_a_time_in_seconds_stops_a_load_that_may_leave_nothing_out(lenient, event, song):
+    world = lenient(0)
+    world.catalogue(song())
+    world.log(event(ts=T), event(ts=T // 1000))
+    with pytest.raises(BadRecords) as caught:
+        world.load()
+    assert "events.json, line 2: ts must be a time from 2000-01-01 to " in str(caught.value)
+    assert (
+        " in milliseconds since 1970 ([LOAD] EARLIEST), not '1541062800'. Nothing was loaded"
+        in str(caught.value)
+    )
+    assert world.dwh.row_counts()["staging_events"] == 0
+
+
+def test_what_can_be_is_a_setting(tmp_path, new_world, engine, event, song):
+    world = new_world(
+        tmp_path, engine, max_rejects="100%", earliest="2018-11-02", levels="free,Pro 2"
+    )
+    world.catalogue(song())
+    world.log(event(ts=T), event(ts=T + DAY, level="paid"), event(ts=T + DAY, level="Pro 2"))
+    world.load()
+    assert world.rows("select line, field, reason from load_rejects order by line")[1] == (
+        *(2, "level", "level must be free or Pro 2 ([LOAD] LEVELS), not 'paid'"),
+    )
+    assert world.rows("select level from songplays") == [("Pro 2",)]
+    world.close()
 
 
 # The format

@@ -35,6 +35,7 @@ IDENTIFIERS = {
     **{"maxerror": 0, "home": "main", "all": False, "audits": STAR_AUDITS},
     **{"version": "1.0", "created_at": "2018-11-01 00:00:00", "milliseconds": 1000},
     **{"reader": "dwh_reader", "own": True},
+    "levels": ("free", "paid"),
 }
 VALUES = {
     "batch_id": 1,
@@ -47,6 +48,8 @@ VALUES = {
     "session_id": 1,
     "data_kind": "own",
     "file": "plays.csv",
+    "earliest_ms": 0,
+    "latest_ms": 2**53,
 }
 VALUES |= {"since": datetime(2018, 11, 1), "until": datetime(2018, 11, 2)}
 VALUES |= {"loaded_at": datetime(2018, 11, 1)}

@@ -49,7 +49,7 @@ cast(isodow({{ at }}) as integer)
 
 {#- A field as its column's type. -#}
 {% macro typed(name, sort) -%}
-{% set types = {"small": "integer", "whole": "bigint", "moment": "bigint"} -%}
+{% set types = {"small": "integer", "whole": "bigint"} -%}
 {{ 'cast("' ~ name ~ '" as ' ~ types[sort] ~ ")" if sort in types else '"' ~ name ~ '"' }}
 {%- endmacro %}
 

@@ -1,4 +1,5 @@
--- The new files' events, as they are; empty and padded user ids become '' once, here.
+-- The new files' events, as they are; the spaces around levels and user ids go, and no user id
+-- becomes '', once, here.
 insert into staging_events
 select
     artist,
@@ -8,7 +9,7 @@ select
     item_in_session,
     last_name,
     length,
-    level,
+    {{ trimmed("level") }} as level,
     location,
     method,
     page,

@@ -4,6 +4,7 @@ the data is, and what was run on what."""
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,8 +34,9 @@ def headline(warehouse: Warehouse) -> pd.DataFrame:
     are '' when there is no complete week before. What counts as a week: sql/analysis/headline.sql.
     """
     weeks = warehouse.analysis("headline").to_dict("records")
+    period = [write_days(week["first_day"], week["last_day"]) for week in weeks[:1]]
     rows = [
-        (title, days(weeks[0]), written(name, weeks[0]), *changed(name, *weeks))
+        (title, *period, written(name, weeks[0]), *changed(name, *weeks))
         for name, title in HEADLINE.items()
         if weeks
     ]
@@ -61,18 +63,24 @@ def changed(name: str, week: dict, before: dict | None = None) -> tuple[str, str
         change = f"{now / then - 1:+.1%}" if then else "new"
     change = "unchanged" if change[1:].startswith("0.0") else change.replace("-", "−")
     year = f" {week['last_day'].year}"
-    return change, f"{was} on {days(before).removesuffix(year)}"
+    days = write_days(before["first_day"], before["last_day"])
+    return change, f"{was} on {days.removesuffix(year)}"
 
 
-def days(week: dict) -> str:
-    """Write the days from `first_day` to `last_day`: 24–30 Nov 2018, 29 Oct – 4 Nov 2018."""
-    first, last = (date.fromisoformat(str(week[end])[:10]) for end in ("first_day", "last_day"))
-    end = f"{last.day} {last:%b %Y}"
+def write_days(first: object, last: object, partial: Iterable = ()) -> str:
+    """Write a range of days: 24–30 Nov 2018, 29 Oct – 4 Nov 2018, 29 Dec 2018 – 4 Jan 2019.
+
+    partial: the days that are marked as such when they are the first or the last.
+    """
+    first, last, *others = (date.fromisoformat(str(day)[:10]) for day in (first, last, *partial))
+    part = dict.fromkeys(others, " (in part)")
+    end = f"{last.day} {last:%b %Y}{part.get(last, '')}"
     if first == last:
         return end
-    if (first.year, first.month) == (last.year, last.month):
+    if (first.year, first.month) == (last.year, last.month) and not {first, last} & part.keys():
         return f"{first.day}–{end}"
-    return f"{first.day} {first:%b}{f' {first.year}' if first.year < last.year else ''} – {end}"
+    year = f" {first.year}" if first.year < last.year else ""
+    return f"{first.day} {first:%b}{year}{part.get(first, '')} – {end}"
 
 
 def quality(warehouse: Warehouse, settings: Settings) -> pd.DataFrame:

@@ -271,10 +271,15 @@ class Warehouse:
         return [*lines, *(f"{table:<9} {counts[table]:,} rows" for table in STAR)]
 
     def require_plays(self, level: str = "") -> None:
-        """Raise WarehouseError when there is nothing to analyse, or nothing of a level."""
+        """Raise WarehouseError when there is nothing to analyse, nobody, or nothing of a level."""
         if not self.coverage()[0]:
             raise WarehouseError("The warehouse holds no plays; run 03_load first.")
         found = [name for (name,) in self.rows("status/levels")]
+        if not found:
+            raise WarehouseError(
+                "No play is of a known listener: userId is empty in the events of all plays. The "
+                "questions are about listeners; load logs that tell them apart."
+            )
         if level and level not in found:
             raise WarehouseError(f"No play is of the level {level!r}; name {' or '.join(found)}.")
 

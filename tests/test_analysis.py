@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lib import sample
+from lib.warehouse import WarehouseError
 from tests.differential import ANALYSES, plain, rows
 
 ONE = "Phoenix-Mesa-Scottsdale, AZ"
@@ -45,7 +46,6 @@ EVENTS = [
     ("10", 4, 12, "23:30", "NextSong", "free", {}),
 ]
 NONE = None
-ENDED = "11-12 23:30"  # the last event
 
 
 def moment(day: int, time: str) -> datetime:
@@ -207,15 +207,15 @@ def test_level_changes_by_day(small):
     assert told(frame) == by_day({2: (1, 1), 5: (1, 0)}, (0, 0))
 
 
-def test_level_timeline_ends_with_the_data(small):
+def test_level_timeline_numbers_people_and_ends_with_the_data(small):
     frame = small.analysis("level_timeline")
-    assert list(frame) == ["user_id", "level", "valid_from", "valid_to", "users"]
+    assert list(frame) == ["person", "level", "first_day", "last_day", "users"]
     assert told(frame) == [
-        ("8", "paid", "11-02 10:00", "11-02 10:05", 4),
-        ("8", "free", "11-02 10:05", "11-02 10:10", 4),
-        ("8", "paid", "11-02 10:10", ENDED, 4),
-        ("9", "free", "11-01 09:00", "11-05 12:02", 4),
-        ("9", "paid", "11-05 12:02", ENDED, 4),
+        (1, "paid", "11-02", "11-02", 4),
+        (1, "free", "11-02", "11-02", 4),
+        (1, "paid", "11-02", "11-12", 4),
+        (2, "free", "11-01", "11-05", 4),
+        (2, "paid", "11-05", "11-12", 4),
     ]
 
 
@@ -412,6 +412,14 @@ def test_a_window_does_not_reach_over_days_that_are_left_out(world, days_of):
     weekly = [None if value != value else value for value in frame["weekly"]]
     assert weekly == ([None] * 6 + [1, 1]) * 2
     assert frame["monthly"].isna().all()
+
+
+def test_plays_of_nobody_known_get_one_sentence(world, event, song):
+    world.catalogue(song())
+    world.log(event(userId=""), event(userId="9", page="Home"))
+    world.load()
+    with pytest.raises(WarehouseError, match=r"^No play is of a known listener: .*\.$"):
+        world.dwh.require_plays()
 
 
 def test_an_event_that_is_delivered_twice_counts_once_in_every_question(

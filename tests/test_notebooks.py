@@ -8,6 +8,8 @@ import subprocess
 import sys
 from contextlib import chdir
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -18,7 +20,7 @@ import yaml
 from click.testing import CliRunner
 from papermill import cli
 
-from lib import ROOT, sample
+from lib import ROOT, report, sample
 from lib.run import NOTEBOOKS
 
 FILES = [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
@@ -179,6 +181,67 @@ def test_a_loop_over_levels_draws_the_plays_of_each(executed, world, tmp_path):
     )
     by_level = pd.read_csv(Path(world["out"], "charts", "level_by_day.csv"))
     assert paid == by_level.loc[by_level["level"] == "paid", "plays"].sum() < every
+
+
+PEOPLE = [f"user-7f3kq-{number}" for number in range(9)]
+CLOCK = re.compile(r"\d\d:\d\d:\d\d")  # finer than a report says when anything was
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, write, event, song) -> tuple[dict[str, Executed], dict[Path, str]]:
+    """Run 03 and 04 on five days of people who change level at odd moments, and a bad record of
+    one; return both, and the text of each file that is made to be shared.
+    """
+    folder = tmp_path_factory.mktemp("shared")
+    start = int(datetime(2017, 12, 30, tzinfo=UTC).timestamp() * 1000) + 61_237
+    records = [
+        event(
+            **{"userId": user, "sessionId": day * 100 + int(user[-1]), "itemInSession": hour},
+            **{"ts": start + day * 86_400_000 + hour * 3_600_000 + int(user[-1]) * 7_919},
+            **{"level": "paid" if hour + day > 26 - int(user[-1]) else "free"},
+            **{"firstName": "Xanthippe", "lastName": user.replace("user", "name")},
+        )
+        for day, hour, user in product(range(5), range(24), PEOPLE)
+    ]
+    write(folder / "log_data/a.json", [*records, event(userId=PEOPLE[0], ts="soon")])
+    write(folder / "song_data/a.json", [song()])
+    write(folder / "dwh.cfg", b"[LOAD]\nMAX_REJECTS = 1\n")
+    of = {name: str(folder / name) for name in ("log_data", "song_data")}
+    of |= {"config": str(folder / "dwh.cfg"), "database": str(folder / "dwh.duckdb")}
+    names = ("01_provision", "02_schema", "03_load", "04_analyse")
+    done = {name: papermill(name, of | {"out": str(folder)}) for name in names}
+    for name, one in done.items():
+        assert one.code == 0, f"{name}: {one.said}"
+    report.write(folder / "04_analyse.ipynb", folder / "report.html", "Shared")
+    files = [folder / "report.html", *(folder / "charts").glob("*.[!p]*")]
+    return done, {file: file.read_text(encoding="utf-8") for file in files}
+
+
+def test_nothing_that_is_shared_or_shown_tells_who_was_there_when(shared):
+    done, texts = shared
+    assert {file.suffix for file in texts} == {".html", ".csv", ".svg"}
+    shown = {name: json.dumps(done[name].outputs) for name in ("03_load", "04_analyse")}
+    for text in [*texts.values(), *shown.values()]:
+        assert not any(user in text for user in PEOPLE)
+        assert "Xanthippe" not in text
+    tables = [text for file, text in texts.items() if file.suffix != ".svg"]
+    for text in [*tables, *shown.values()]:
+        assert not CLOCK.search(text)
+
+
+def test_people_in_a_timeline_are_numbers(shared):
+    _, texts = shared
+    (spans,) = (pd.read_csv(file) for file in texts if file.name == "level_timeline.csv")
+    assert list(spans) == ["person", "level", "first_day", "last_day", "users", "label"]
+    assert set(spans["person"]) == set(range(1, len(PEOPLE) + 1))
+    assert set(spans["first_day"].str.len()) == {len("2018-11-01")}
+
+
+def test_the_source_of_every_chart_over_a_new_year_has_both_years(shared):
+    _, texts = shared
+    charts = [text for file, text in texts.items() if file.suffix == ".svg"]
+    assert len(charts) > 10
+    assert all("30 Dec 2017 – 3 Jan 2018, UTC" in text for text in charts)
 
 
 @pytest.mark.parametrize(

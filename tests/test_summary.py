@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from lib import config, summary
@@ -111,11 +112,25 @@ def test_records_that_were_left_out_ask_for_a_look():
         ("2018-11-24", "2018-11-30", "24–30 Nov 2018"),
         ("2018-10-29", "2018-11-04", "29 Oct – 4 Nov 2018"),
         ("2018-12-29", "2019-01-04", "29 Dec 2018 – 4 Jan 2019"),
+        ("2018-01-18", "2066-11-21", "18 Jan 2018 – 21 Nov 2066"),
         ("2018-11-01", "2018-11-01", "1 Nov 2018"),
     ],
 )
 def test_days_are_written_as_short_as_they_are_clear(first, last, said):
-    assert summary.days({"first_day": first, "last_day": last}) == said
+    assert summary.write_days(first, last) == said
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "partial", "said"),
+    [
+        ("2018-11-01", "2018-11-30", "2018-11-01", "1 Nov (in part) – 30 Nov 2018"),
+        ("2017-12-31", "2018-01-01", "2018-01-01", "31 Dec 2017 – 1 Jan 2018 (in part)"),
+        ("2018-11-01", "2018-11-01", "2018-11-01", "1 Nov 2018 (in part)"),
+        ("2018-11-01", "2018-11-30", "2018-11-02", "1–30 Nov 2018"),
+    ],
+)
+def test_days_that_are_there_in_part_say_so(first, last, partial, said):
+    assert summary.write_days(first, last, [pd.Timestamp(partial)]) == said
 
 
 @pytest.mark.parametrize(

@@ -325,7 +325,8 @@ def _converted(section: str, name: str, raw: str, where: str):
     try:
         value = date.fromisoformat(raw) if kind is date else kind(raw)
     except ValueError:
-        expected = {int: "a whole number", float: "a number", date: "a date as 2018-11-30"}[kind]
+        kinds = {int: "a whole number", float: "a number", date: "a date such as 2018-11-30"}
+        expected = kinds[kind]
         raise ConfigError(f"{where} must be {expected}, not {shown}.") from None
     if about["choices"] and value not in about["choices"]:
         choices = " or ".join(about["choices"])

@@ -1,7 +1,6 @@
 -- One app event, however often it was delivered: staging_events without rows that are equal in all
--- but the load that brought them. What asks about events asks this view. Only the few events that
--- share time, session and item with another one are compared in every column. They are found twice,
--- since DuckDB reads all columns, also those that nobody asks for, beside a CTE.
+-- but the load that brought them. Only the few events that share time, session and item with another
+-- one are compared in every column. Without a CTE, so that a question reads no column but its own.
 {% set columns = [
     "artist", "auth", "first_name", "gender", "item_in_session", "last_name", "length", "level",
     "location", "method", "page", "registration", "session_id", "song", "status", "ts",

@@ -34,6 +34,7 @@ from lib.resources import (
     Warehouse,
     copy_role,
     expiry_of,
+    remove_command,
     upcoming,
 )
 
@@ -87,9 +88,9 @@ def creation(settings: Settings, progress: Callable[[str], object] = print, run:
         steps,
         _header(account, price, found),
         f"Nothing was created. To create it for {price}:\n{HOW}\n{RUN} --yes",
-        lambda: _listening(account, price),
+        lambda: _finish(account, cluster, price),
         " Run again, it goes on where it stopped. What exists by now may cost; look at it with "
-        f"{RUN} --status, or remove it with {REMOVE}",
+        f"{RUN} --status, or remove it with {remove_command(settings)}",
     )
 
 
@@ -143,10 +144,14 @@ def _expiry(tags: list[dict]) -> str:
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if when else "never"
 
 
-def _listening(account: Site, price: Price) -> str:
+def _finish(account: Site, cluster: Warehouse, price: Price) -> str:
+    """Make again what another run has removed meanwhile, and say where the cluster answers."""
+    for part in _parts(account, cluster):
+        part.ensure()
     host, port = endpoint(account.settings, account)
+    remove = remove_command(account.settings)
     return (
-        f"The cluster answers at {host}:{port}.\nIt costs {price}, until it is removed:\n{REMOVE}"
+        f"The cluster answers at {host}:{port}.\nIt costs {price}, until it is removed:\n{remove}"
     )
 
 
@@ -242,7 +247,7 @@ def removal(
         (*_place(account), ("loses", f"all tables and automatic snapshots; {kept}")),
         f"Nothing was removed. To remove what the plan says:\n{HOW}\n{REMOVE}",
         lambda: _verify_absent(account),
-        f" Run again, it goes on where it stopped: {REMOVE}",
+        f" Run again, it goes on where it stopped: {remove_command(settings)}",
         _describe_kept(_kept(steps)),
     )
 
@@ -251,6 +256,8 @@ def _removals(account: Site, cluster: Warehouse, parts: list[Resource]) -> list[
     """Return the steps that remove the parts; a cluster that stays keeps all that it uses."""
     if found := cluster.find():
         cluster.cost = _cost(account, found)
+        if lost := _describe_lost(account, found):
+            raise ClusterError(lost)
     steps = [part.removal() for part in parts]
     if not _kept(step for step in steps if step.resource == cluster.kind):
         return steps
@@ -259,6 +266,20 @@ def _removals(account: Site, cluster: Warehouse, parts: list[Resource]) -> list[
         replace(step, **in_use, state=f"{step.state}, in use") if step.apply else step
         for step in steps
     ]
+
+
+def _describe_lost(account: Site, found: dict) -> str:
+    """Say that a cluster lacks our tags though it uses what is ours; '' when it does not."""
+    groups = [one["ParameterGroupName"] for one in found.get("ClusterParameterGroups", ())]
+    if account.is_ours(found["Tags"]) or account.identifier not in groups:
+        return ""
+    wanted = ", ".join(f"{key}={value}" for key, value in account.wanted.items())
+    return (
+        f"The cluster {account.identifier} uses what this project has created and lacks the tags "
+        f"{wanted}, so neither is removed. It is {found['ClusterStatus']} and costs "
+        f"{_cost(account, found)}; give it these tags, or remove it in the AWS console, then run "
+        f"this again: {remove_command(account.settings)}"
+    )
 
 
 def _kept(steps: Iterable[Step]) -> list[tuple[str, str]]:
@@ -292,7 +313,8 @@ def describe_end(settings: Settings, run: str, keep: bool, everything: bool) -> 
     account = Site(settings, run=run, everything=everything)
     cluster = Warehouse(account)
     if keep and not everything:
-        return f"At the end nothing is removed. This removes everything later:\n{REMOVE}"
+        later = remove_command(settings)
+        return f"At the end nothing is removed. This removes everything later:\n{later}"
     steps = _removals(account, cluster, _parts(account, cluster))
     kept, gone = _kept(steps), []
     if not any(name == f"cluster {cluster.name}" for name, _ in kept):
@@ -368,6 +390,8 @@ def status(settings: Settings) -> str:
     found = Warehouse(account).find()
     if found and account.is_ours(found["Tags"]):
         lines += _lived(account, found)
+    elif found and (lost := _describe_lost(account, found)):
+        lines.append(("cluster", lost))
     lines += [("and", name) for name in tagged(account) if not name.startswith("cluster ")]
     if len(lines) == 2:
         lines.append(("", f"nothing with the tag cluster={account.identifier} exists or costs"))
@@ -392,7 +416,7 @@ def _lived(account: Site, found: dict) -> list[tuple[str, str]]:
         lines.append(("price", str(error)))
     when = _expiry(found["Tags"])
     if _since_expiry(found):
-        return [*lines, ("expired", f"{when}; remove it: {REMOVE}")]
+        return [*lines, ("expired", f"{when}; remove it: {remove_command(account.settings)}")]
     then = PAUSED if Schedule(account).find() else "nothing stops it by itself"
     return [*lines, ("expires", f"{when}: {then}")]
 
@@ -405,11 +429,11 @@ def running(settings: Settings) -> str:
     account = Site(settings)
     found = Warehouse(account).find()
     if not found or not account.is_ours(found["Tags"]):
-        return ""
+        return _describe_lost(account, found) if found else ""
     return (
         f"The cluster {account.identifier} ({account.name_maker(found['Tags'])}) is "
         f"{found['ClusterStatus']} in {account.region}{_since_expiry(found)} and costs "
-        f"{_cost(account, found)} until it is removed: {REMOVE}"
+        f"{_cost(account, found)} until it is removed: {remove_command(settings)}"
     )
 
 
@@ -426,15 +450,16 @@ def endpoint(settings: Settings, account: Site | None = None) -> tuple[str, int]
     account = account or Site(settings)
     found = Warehouse(account).needed()
     where, expired = found.get("Endpoint") or {}, _since_expiry(found)
+    how = remove_command(settings)
     if found["ClusterStatus"] not in READY or not where.get("Address"):
-        remove = f"; or remove it: {REMOVE}" if expired else "."
+        remove = f"; or remove it: {how}" if expired else "."
         raise ClusterError(
             f"The cluster {settings.cluster.identifier} is {found['ClusterStatus']}{expired}; run "
             f"01_provision, which brings it up and waits for it{remove}"
         )
     if expired:
         name = settings.cluster.identifier
-        account.progress(f"The cluster {name} has {expired.lstrip(', ')}; remove it: {REMOVE}")
+        account.progress(f"The cluster {name} has {expired.lstrip(', ')}; remove it: {how}")
     return where["Address"], where["Port"]
 
 

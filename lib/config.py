@@ -148,6 +148,7 @@ class Settings:
     cluster: Cluster = Cluster()
     db: Db = Db()
     iam_role: IamRole = IamRole()
+    file: str = field(default="", compare=False)  # the one that was named, else ''
 
     @property
     def uses_sample(self) -> bool:
@@ -181,7 +182,7 @@ class Settings:
         return str(self.database) in map(located, DATABASES.values())
 
 
-SECTIONS = {section.name.upper(): type(section.default) for section in fields(Settings)}
+SECTIONS = {s.name.upper(): type(s.default) for s in fields(Settings) if s.name != "file"}
 
 
 def located(place: str) -> str:
@@ -211,7 +212,8 @@ def load(path: str | Path = "", environ: Mapping | None = None, **overrides) -> 
     built = {section: {} for section in SECTIONS}
     for (section, name), (raw, where) in values.items():
         built[section][name] = _converted(section, name, raw, where)
-    settings = Settings(**{s.lower(): cls(**built[s]) for s, cls in SECTIONS.items()})
+    sections = {s.lower(): cls(**built[s]) for s, cls in SECTIONS.items()}
+    settings = Settings(**sections, file=located(str(path)) if path else "")
     return _checked(settings)
 
 

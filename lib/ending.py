@@ -91,14 +91,14 @@ def describe_possible(settings: config.Settings, price: str) -> str:
     if settings.dwh.target != "redshift" or settings.db.host:
         return ""
     from lib.cluster import PRICES
-    from lib.resources import REMOVE
+    from lib.resources import remove_command
 
     wanted = settings.cluster
     hour = PRICES["usd_per_node_hour"].get(wanted.node_type, 0) * wanted.num_nodes
     price = price or (f"${hour:.2f} an hour" if hour else "an unknown price")
     return (
         f"The cluster {wanted.identifier} may still be running in {settings.aws.region} at {price} "
-        f"until it is removed: {REMOVE}"
+        f"until it is removed: {remove_command(settings)}"
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from io import BufferedReader
@@ -17,7 +17,7 @@ from io import BufferedReader
 from lib import SourceError, aws, cluster, s3
 from lib.config import Settings
 from lib.records import Kind, opened
-from lib.resources import BOUNDARY
+from lib.resources import BOUNDARY, LOADS
 from lib.source import Batch
 from lib.warehouse import (
     BOUND,
@@ -107,6 +107,14 @@ class Redshift(Warehouse):
         self._open()
         with self.transaction():
             return
+
+    def _why_not_ours(self, objects: list[tuple], types: Collection[str]) -> str:
+        if not self.read_only:
+            return super()._why_not_ours(objects, types)
+        return (
+            f"{self.place} shows {cluster.READER} no mark of this project; run 02_schema, which "
+            "lets it in where this project made the database."
+        )
 
     def create_schema(self) -> None:
         """Create the tables and views that are not there yet, and let the reader read them."""
@@ -302,7 +310,7 @@ class _Scratch:
     """
 
     def __init__(self, client, bucket: dict[str, str]):
-        self.client, self.bucket, self.folder = client, bucket, f"loads/{uuid.uuid4().hex}"
+        self.client, self.bucket, self.folder = client, bucket, f"{LOADS}{uuid.uuid4().hex}"
         self.keys: list[str] = []
 
     def put(self, name: str, body: bytes | BufferedReader) -> str:

@@ -11,6 +11,7 @@ import http.client
 import ipaddress
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,12 @@ BOUNDARY = f"{PROJECT}-boundary"  # the policy that bounds every role of the pro
 RUN = "python -m lib.run --target redshift"
 REMOVE = f"{RUN} --only 05 --teardown"
 FOREIGN = "not ours"  # the state of what lacks our tags
+LOADS = "loads/"  # what the project itself puts into its bucket lies below this
+
+
+def remove_command(settings: Settings) -> str:
+    """Return the command that removes what these settings name, and nothing of other settings."""
+    return f"{REMOVE} --config {shlex.quote(settings.file)}" if settings.file else REMOVE
 
 
 class ClusterError(ProvisionError):
@@ -59,16 +66,21 @@ class Site(Account):
         return datetime.now(UTC) + timedelta(hours=self.settings.cluster.expires_hours)
 
     @property
+    def wanted(self) -> dict[str, str]:
+        """The tags that make a thing this cluster's; roles and buckets are seen in all regions."""
+        return {"project": PROJECT, "cluster": self.identifier, "region": self.region}
+
+    @property
     def tags(self) -> list[dict]:
         """The tags of everything that is created now."""
-        named = {"project": PROJECT, "cluster": self.identifier} | self.maker
+        named = self.wanted | self.maker
         named["expires"] = f"{self.expires:%Y-%m-%dT%H:%MZ}"
         return [{"Key": key, "Value": value} for key, value in named.items()]
 
     def is_ours(self, tags: list[dict]) -> bool:
-        """Whether the tags are those of this project and this cluster."""
-        named = by_key(tags)
-        return (named.get("project"), named.get("cluster")) == (PROJECT, self.identifier)
+        """Whether the tags are those of this project and this cluster; without one for the region,
+        as there was none once, it may be any."""
+        return self.wanted.items() <= ({"region": self.region} | by_key(tags)).items()
 
     def is_own(self, tags: list[dict]) -> bool:
         """Whether this run created what has the tags."""
@@ -80,10 +92,11 @@ class Site(Account):
 
     def name_maker(self, tags: list[dict]) -> str:
         """Return who created what has the tags, such as "of run 1 by user/ann"."""
-        if not self.is_ours(tags):
+        if not self.is_ours([tag for tag in tags if tag["Key"] != "region"]):
             return FOREIGN
         named = {"run": "unknown", "owner": "unknown"} | by_key(tags)
-        return f"of run {named['run']} by {named['owner']}"
+        where = "" if self.is_ours(tags) else f" in [AWS] REGION {named['region']}"
+        return f"of run {named['run']} by {named['owner']}{where}"
 
     def describe(self, tags: list[dict]) -> str:
         """Return what a plan says of what has the tags: whose it is."""
@@ -213,8 +226,8 @@ class Resource:
             key = "[IAM_ROLE] NAME" if self.kind == "role" else "[CLUSTER] IDENTIFIER"
             raise ClusterError(
                 f"The {self.kind} {self.name} in account {self.account.id} belongs to somebody "
-                f"else (it lacks the tags project={PROJECT} and cluster={self.account.identifier}) "
-                f"and is left alone; choose another {key}."
+                f"else (it lacks the tags project={PROJECT}, cluster={self.account.identifier}, "
+                f"region={self.account.region}) and is left alone; choose another {key}."
             )
         return found
 
@@ -318,18 +331,28 @@ class Bucket(Resource):
         if not policy or json.loads(policy["Policy"]) != wanted:
             yield "no TLS", "put_bucket_policy", {"Policy": json.dumps(wanted)}
         lacking = ("NoSuchLifecycleConfiguration",)
-        rules = self.ask("get_bucket_lifecycle_configuration", lacking)
-        if "scratch" not in [rule.get("ID") for rule in (rules or {}).get("Rules", [])]:
+        rules = self.ask("get_bucket_lifecycle_configuration", lacking) or {"Rules": ()}
+        found = [(rule.get("ID"), rule.get("Filter")) for rule in rules["Rules"]]
+        if (ONE_DAY["ID"], ONE_DAY["Filter"]) not in found:
             expiring = {"LifecycleConfiguration": {"Rules": [ONE_DAY]}}
             yield "no expiry", "put_bucket_lifecycle_configuration", expiring
 
     def delete(self, found: dict) -> None:
-        """Empty it, a thousand objects at a time, and delete it."""
+        """Delete what the project put there, a thousand objects at a time, and the bucket.
+
+        Raises ClusterError when it holds something else, which stays.
+        """
         while listed := self.ask("list_object_versions", ("NoSuchBucket",)):
             versions = [*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())]
             if not versions:
                 break
-            keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in versions]
+            own = [one for one in versions if one["Key"].startswith(LOADS)]
+            if not own:
+                raise ClusterError(
+                    f"The bucket {self.name} stays: it holds {versions[0]['Key']}, which this "
+                    "project did not put there; move what you need elsewhere and empty it."
+                )
+            keys = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in own]
             answer = self.write("delete_objects", Delete={"Objects": keys, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise ClusterError(
@@ -342,7 +365,7 @@ PRIVATE = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "Restrict
 ONE_DAY = {
     "ID": "scratch",
     "Status": "Enabled",
-    "Filter": {"Prefix": ""},
+    "Filter": {"Prefix": LOADS},
     "Expiration": {"Days": 1},
     "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
 }
@@ -705,7 +728,8 @@ class Warehouse(Resource):
             if state in BROKEN or state.startswith("incompatible-"):
                 raise ClusterError(
                     f"The cluster {self.name} is in the state {state}, from which it does not "
-                    f"recover; see its events in the AWS console, remove it ({REMOVE}), and "
+                    f"recover; see its events in the AWS console, remove it "
+                    f"({remove_command(self.settings)}), and "
                     "create it again."
                 )
             if not found:

@@ -718,8 +718,8 @@ def test_everything_is_removed_and_verified_absent(double):
     s3 = double.client("s3")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     for number in range(3):
-        s3.put_object(Bucket=BUCKET, Key=f"batch/{number}", Body=b"{}")
-    s3.delete_object(Bucket=BUCKET, Key="batch/1")
+        s3.put_object(Bucket=BUCKET, Key=f"loads/{number}", Body=b"{}")
+    s3.delete_object(Bucket=BUCKET, Key="loads/1")
     plan = cluster.removal(settings, silent)
     assert "Nothing was removed" in plan.apply()
     assert f"{cluster.REMOVE}" in plan.apply()
@@ -911,7 +911,7 @@ def test_creation_killed_after_any_call_converges_when_repeated(double, worker):
 def test_removal_killed_after_any_call_converges_when_repeated(double, worker):
     theirs, number = settle(double), 0
     assert worker.run(b"c") == 0
-    double.client("s3").put_object(Bucket=BUCKET, Key="batch/manifest", Body=b"{}")
+    double.client("s3").put_object(Bucket=BUCKET, Key="loads/manifest", Body=b"{}")
     for number in walk(worker, b"r", double.keep()):
         assert double.inventory() == theirs, f"killed after {number}"
     assert number > 30

@@ -58,6 +58,7 @@ def keys_of(settings) -> dict[str, set[str]]:
     return {
         section.name.upper(): {key.name.upper() for key in fields(getattr(settings, section.name))}
         for section in fields(settings)
+        if section.name != "file"
     }
 
 

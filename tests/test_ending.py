@@ -258,11 +258,11 @@ def test_whatever_ends_a_run_says_what_may_be_running_also_when_aws_can_not_be_a
     assert run.main(on_redshift(cell.format(runs=str(tmp_path / "runs")))) == code
     said = capsys.readouterr()
     words = said.err if code else said.out
-    assert words.rstrip().endswith(POSSIBLE)
+    assert words.rstrip().endswith(f"{POSSIBLE} --config {tmp_path}/dwh.cfg")
     assert "Traceback" not in words
     if cell != REMOVED:
         journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
-        assert journal["still_running"].endswith(POSSIBLE)
+        assert journal["still_running"].endswith(f"{POSSIBLE} --config {tmp_path}/dwh.cfg")
 
 
 def test_what_a_closed_terminal_can_not_show_is_in_the_journal(
@@ -287,7 +287,8 @@ def test_the_journal_says_what_may_be_running_from_the_runs_begin_on(
     """A run that is killed has no last words."""
     monkeypatch.setattr(cluster, "running", lambda _: "")
     file = tmp_path / "runs" / "latest" / "journal.json"
-    cell = f"import json; assert json.load(open({str(file)!r}))['still_running'] == {POSSIBLE!r}"
+    possible = f"{POSSIBLE} --config {tmp_path}/dwh.cfg"
+    cell = f"import json; assert json.load(open({str(file)!r}))['still_running'] == {possible!r}"
     assert run.main(on_redshift(cell)) == 0, capsys.readouterr().err
     assert json.loads(file.read_text())["still_running"] == "", "AWS has said that nothing is"
     assert "cluster" not in capsys.readouterr().out

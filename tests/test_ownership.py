@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib import aws, cluster, provision, resources
+from lib import aws, cluster, config, ending, provision, resources
 from tests import test_cluster
 from tests.standin.aws import ACCOUNT, Aws, is_write
 from tests.test_cluster import BUCKET, actions, created, described, made, redshift_of, silent
@@ -283,3 +283,91 @@ def test_a_tag_that_says_no_time_is_no_traceback(double):
     assert actions(cluster.creation(settings, silent))["schedule"] == "update"
     created(settings)
     assert expires(double) > datetime.now(UTC)
+
+
+# At the seams: another region, another hand, another run at the same time
+
+
+def elsewhere(**overrides):
+    return made(aws__region="eu-west-1", **overrides)
+
+
+def test_what_is_of_the_same_name_in_another_region_is_left_to_its_cluster(double):
+    create("monday")
+    words = "The role sparkify-dwh-copy in account .* belongs to somebody else.*region=eu-west-1"
+    with pytest.raises(cluster.ClusterError, match=words):
+        cluster.creation(elsewhere(data__region="eu-west-1"), silent, "tuesday")
+    with pytest.raises(cluster.ClusterError, match=r"The bucket .* belongs to somebody else"):
+        cluster.creation(elsewhere(iam_role__name="another"), silent, "tuesday")
+    plan = cluster.removal(elsewhere(), silent, "tuesday", everything=True)
+    said = plan.apply(True)
+    assert set(actions(plan).values()) == {"none", "keep"}
+    assert "(of run monday by user/analyst in [AWS] REGION us-west-2)" in said
+    double.pass_time(expires(double))
+    assert described(double)["ClusterStatus"] == "paused", "its role is as it was"
+
+
+def test_what_others_have_put_into_the_bucket_is_not_deleted(double):
+    create("monday")
+    s3 = double.client("s3")
+    for key in ("loads/1/manifest", "thesis/events.json"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+    assert rule["Filter"] == {"Prefix": "loads/"}, "and does not expire"
+    words = f"The bucket {BUCKET} stays: it holds thesis/events.json, which this project did not"
+    with pytest.raises(cluster.ClusterError, match=f"{words}.*Done before that: delete cluster"):
+        remove("monday")
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == [
+        "thesis/events.json"
+    ]
+    s3.delete_object(Bucket=BUCKET, Key="thesis/events.json")
+    remove("monday")
+    assert tags_of(double) == {}
+
+
+def test_a_cluster_that_lost_its_tags_is_said_to_cost_and_keeps_what_pauses_it(double):
+    create("monday")
+    redshift_of(double).tags = []
+    words = r"The cluster sparkify-dwh .* lacks the tags project=sparkify-dwh.* costs \$0\.54/h"
+    with pytest.raises(cluster.ClusterError, match=words):
+        remove("monday", everything=True)
+    assert re.search(words, cluster.running(made()))
+    assert re.search(words, cluster.status(made()))
+    double.pass_time(datetime.now(UTC) + timedelta(hours=25))
+    assert described(double)["ClusterStatus"] == "paused"
+    redshift_of(double).create_tags(OLD)
+    assert "Nothing with the tag cluster=sparkify-dwh is left." in remove("", everything=True)
+
+
+def test_what_another_run_removes_while_this_one_creates_is_made_again(double):
+    create("monday")
+    theirs = {step.resource: step for step in cluster.removal(made(), silent, "monday").pending}
+    theirs["cluster"].apply()
+
+    def go_on(line: str) -> None:
+        if "creating" in line:
+            for name in ("schedule", "role", "bucket"):
+                theirs[name].apply()
+
+    cluster.creation(made(), go_on, "tuesday").apply(True)
+    assert scheduled(double)["Schedule"] == f"at({expires(double):%Y-%m-%dT%H:%M}:00)"
+    assert {"role sparkify-dwh-copy", f"bucket {BUCKET}"} < tags_of(double).keys()
+
+
+def test_the_command_that_removes_it_names_the_configuration_file(double, tmp_path):
+    """Without it, it would remove another cluster: the one of dwh.cfg."""
+    own = tmp_path / "a team.cfg"
+    own.write_text("[CLUSTER]\nIDENTIFIER = team\nCLIENT_CIDR = 203.0.113.7/32\n")
+    settings = config.load(own, environ={}, target="redshift", **test_cluster.DATA)
+    done = cluster.creation(settings, silent, "monday").apply(True)
+    command = f"--only 05 --teardown --config '{own}'"
+    redshift = double.client("redshift")
+    for said in (done, cluster.running(settings), ending.describe_possible(settings, "")):
+        assert said.endswith(command)
+    redshift.pause_cluster(ClusterIdentifier="team")
+    past = [{"Key": "expires", "Value": "2026-01-01T00:00Z"}]
+    arn = f"arn:aws:redshift:us-west-2:{ACCOUNT}:cluster:team"
+    redshift.create_tags(ResourceName=arn, Tags=past)
+    with pytest.raises(cluster.ClusterError, match=r"--teardown --config '"):
+        cluster.endpoint(settings)
+    assert command in cluster.status(settings)

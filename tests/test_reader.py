@@ -137,3 +137,11 @@ def test_who_may_not_make_users_hears_what_an_administrator_should_run(loaded, m
     monkeypatch.setattr(loaded.dwh, "rows", lambda *_, **__: [])
     with pytest.raises(WarehouseError, match="administrator run: create user dwh_reader password"):
         loaded.dwh.let_in_reader()
+
+
+def test_a_reader_that_was_not_let_in_yet_is_told_to_run_02_schema(loaded, double):
+    double.redshift.rows(loaded.name, "revoke all on all tables in schema public from dwh_reader")
+    with pytest.raises(WarehouseError, match=r"shows dwh_reader no mark of this project; run 02_"):
+        warehouse.connect(loaded.settings, read_only=True)
+    loaded.dwh.create_schema()
+    warehouse.connect(loaded.settings, read_only=True).close()

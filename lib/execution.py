@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from contextlib import closing, suppress
@@ -19,6 +20,9 @@ MOST = 100  # runs of one name
 
 class NotebookFailed(UserError):
     """A notebook that did not run to its end."""
+
+
+DEFAULT_NAME = re.compile(r"\d{8}T\d{6}Z-")
 
 
 @dataclass
@@ -51,7 +55,9 @@ class Run:
         self.write_journal()
         from lib.kernels import iterate_kernels
 
-        with closing(iterate_kernels(tuple(self.parameters), str(ROOT))) as kernels:
+        account = self.settings.aws.account  # the planned one: no kernel works in another
+        own = os.environ | ({"DWH_AWS_ACCOUNT": account} if account else {})
+        with closing(iterate_kernels(tuple(self.parameters), cwd=str(ROOT), env=own)) as kernels:
             for entry in self.journal["notebooks"]:
                 self._execute_one(entry, kernels)
         self.journal["status"] = "completed"
@@ -149,7 +155,9 @@ class Run:
             return ""
         file = self.folder / f"{left[0]}.ipynb"
         where = f"The executed notebook is {shorten(file)}; when" if file.exists() else "When"
-        return f"{where} the cause is mended, go on with --from {left[0][:2]} and the same options."
+        other = "" if DEFAULT_NAME.match(self.folder.name) else ", but another --name"
+        resume = f"--from {left[0][:2]} and the same options{other}"
+        return f"{where} the cause is mended, go on with {resume}."
 
 
 def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress, kernel) -> None:

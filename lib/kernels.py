@@ -58,19 +58,19 @@ class Client(AsyncKernelClient):
         raise DeadKernelError("The kernel ended, or did not answer in time")
 
 
-def iterate_kernels(notebooks: Sequence[str], folder: str) -> Iterator[KernelManager]:
-    """Yield a fresh kernel, working in `folder`, for each of the notebooks.
+def iterate_kernels(notebooks: Sequence[str], **place) -> Iterator[KernelManager]:
+    """Yield a fresh kernel for each of the notebooks. `place`: its cwd and env, as of Popen.
 
     While one is used the next starts and imports: 4 s a run, superfluous when that takes none. One
     whose port was taken (1 in 300) is started again. One asked to end may abort: it is killed.
     """
     started: list[KernelManager] = []
     try:
-        ahead = start_kernel(notebooks[0], folder, started)
+        ahead = start_kernel(notebooks[0], place, started)
         for name, following in zip(notebooks, (*notebooks[1:], None), strict=True):
-            kernel, ahead = ahead, following and start_kernel(following, folder, started)
+            kernel, ahead = ahead, following and start_kernel(following, place, started)
             if not wait_for_kernel(kernel):
-                kernel = start_kernel(name, folder, started)
+                kernel = start_kernel(name, place, started)
             yield kernel
             kernel.shutdown_kernel(now=True)
     finally:
@@ -80,14 +80,14 @@ def iterate_kernels(notebooks: Sequence[str], folder: str) -> Iterator[KernelMan
                 kernel.shutdown_kernel(now=True)
 
 
-def start_kernel(notebook: str, folder: str, started: list[KernelManager]) -> KernelManager:
+def start_kernel(notebook: str, place: dict, started: list[KernelManager]) -> KernelManager:
     """Start a kernel of this interpreter, whatever kernelspecs there are; note it in `started`."""
     own = {"kernel_spec_manager": KernelSpecManager(kernel_dirs=[]), "client_factory": Client}
     kernel = KernelManager(transport_encryption="auto", **own)
     started.append(kernel)
     imports = f"import {IMPORTS.get(notebook, 'duckdb')}"
     options = [*OPTIONS, f"--IPKernelApp.exec_lines=exec({imports!r}, {{}})"]
-    kernel.start_kernel(cwd=folder, extra_arguments=options, stdout=DEVNULL, stderr=DEVNULL)
+    kernel.start_kernel(extra_arguments=options, stdout=DEVNULL, stderr=DEVNULL, **place)
     return kernel
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -72,11 +73,7 @@ def parser() -> Parser:
     add("--name", help="name of the run's folder (default: time and target)")
     yes = "confirm the price, and at the end the removal of what this run created (redshift)"
     add("--yes", action="store_true", help=yes)
-    add(
-        "--keep",
-        action="store_true",
-        help="remove nothing at the end: the cluster stays (redshift)",
-    )
+    add("--keep", action="store_true", help="remove nothing at the end (redshift)")
     everything = "remove all that is this project's at the end, also what other runs created"
     add("--teardown", action="store_true", help=everything)
     add("--full-refresh", action="store_true", help="build the star anew from staging (03_load)")
@@ -212,15 +209,18 @@ def prepare_run(arguments, settings: config.Settings) -> Run:
     notebooks = choose_parameters(arguments, settings, runs / name)  # may refuse: nothing is made
     price = ""
     if settings.dwh.target == "redshift" and len(notebooks) > 1:
-        price = show_plan(arguments, settings, name, creates="01_provision" in notebooks)
+        said = show_plan(arguments, settings, name, creates="01_provision" in notebooks)
+        price = said.get("price", "").partition(",")[0]
+        if account := said.get("account", "").partition(",")[0]:  # whatever the login is later
+            settings = replace(settings, aws=replace(settings.aws, account=account))
     folder = make_folder(runs, name, arguments.name)
     parameters = choose_parameters(arguments, settings, folder)
     return Run(folder, FOLDER, parameters, settings, describe_possible(settings, price))
 
 
-def show_plan(arguments, settings: config.Settings, name: str, creates: bool) -> str:
+def show_plan(arguments, settings: config.Settings, name: str, creates: bool) -> dict[str, str]:
     """Show what a run would create and remove, and go on only when that is confirmed; return the
-    price that the plan says, if any."""
+    plan's header, if any."""
     from lib import provision
 
     plan = provision.creation(settings, name) if creates else None
@@ -232,7 +232,7 @@ def show_plan(arguments, settings: config.Settings, name: str, creates: bool) ->
         show(f"{removed}\n")
     if pending and not arguments.yes:
         raise UsageError(plan.how_to_confirm)
-    return dict(plan.header).get("price", "").partition(",")[0] if plan else ""
+    return dict(plan.header) if plan else {}
 
 
 def answer_question(options, settings: config.Settings) -> str:

@@ -319,7 +319,8 @@ def test_the_plan_that_is_confirmed_shows_what_will_be_removed_at_the_end(
 ):
     told = []
     step = Step("cluster", "sparkify-dwh", "missing", "create", print, "$0.60/h")
-    header = (("price", "$0.60 an hour, $14.40 a day, and $0.02 a month"),)
+    price = ("price", "$0.60 an hour, $14.40 a day, and $0.02 a month")
+    header = (("account", "123456789012, region us-west-2"), price)
     plan = Plan("redshift", (step,), header, "Nothing was created; add --yes.")
 
     def describe(settings, name, keep, everything):
@@ -339,4 +340,5 @@ def test_the_plan_that_is_confirmed_shows_what_will_be_removed_at_the_end(
     assert told == [("mine", False, False), ("mine", True, False), ("mine", False, True)]
     options = run.parser().parse_args([*words, "--yes"])
     made = run.prepare_run(options, run.read_settings(options))
+    assert made.settings.aws.account == "123456789012", "a later login is not the planned account"
     assert "at $0.60 an hour until" in made.may_run

@@ -128,3 +128,15 @@ def test_the_next_kernel_has_started_and_none_is_left_however_a_run_ends(
     kernels = json.loads((tmp_path / "noted").read_text())
     assert len(kernels) == (1 if code == 0 else 2), "the last notebook has no next one"
     assert not any(map(psutil.pid_exists, kernels))
+
+
+def test_a_notebook_works_in_the_planned_account_whatever_the_login_is_by_then(
+    own_notebook, monkeypatch
+):
+    monkeypatch.setenv("DWH_AWS_ACCOUNT", "123456789012")
+    words = own_notebook("import os; assert os.environ['DWH_AWS_ACCOUNT'] == '123456789012'")
+    options = run.parser().parse_args(words)
+    made = run.prepare_run(options, run.read_settings(options))
+    monkeypatch.delenv("DWH_AWS_ACCOUNT")
+    made.execute()
+    assert made.journal["status"] == "completed"

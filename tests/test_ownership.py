@@ -289,14 +289,16 @@ def test_a_tag_that_says_no_time_is_no_traceback(double):
 
 
 def elsewhere(**overrides):
-    return made(aws__region="eu-west-1", **overrides)
+    return made(aws__region="ap-southeast-2", **overrides)
 
 
 def test_what_is_of_the_same_name_in_another_region_is_left_to_its_cluster(double):
     create("monday")
-    words = "The role sparkify-dwh-copy in account .* belongs to somebody else.*region=eu-west-1"
+    words = (
+        "The role sparkify-dwh-copy in account .* belongs to somebody else.*region=ap-southeast-2"
+    )
     with pytest.raises(cluster.ClusterError, match=words):
-        cluster.creation(elsewhere(data__region="eu-west-1"), silent, "tuesday")
+        cluster.creation(elsewhere(data__region="ap-southeast-2"), silent, "tuesday")
     with pytest.raises(cluster.ClusterError, match=r"The bucket .* belongs to somebody else"):
         cluster.creation(elsewhere(iam_role__name="another"), silent, "tuesday")
     plan = cluster.removal(elsewhere(), silent, "tuesday", everything=True)

@@ -351,6 +351,10 @@ def _checked(settings: Settings) -> Settings:
             f"{known} is named and {other} is not; name both, or neither for the sample "
             "(real events must not be matched against invented songs)."
         )
+    if "://" in settings.local.database:
+        raise ConfigError(
+            f"[LOCAL] DATABASE is a file of this machine, not {settings.local.database!r}."
+        )
     if not re.fullmatch(r"\d+|\d+(\.\d+)?%", settings.load.max_rejects):
         rejects = settings.load.max_rejects
         raise ConfigError(

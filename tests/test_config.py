@@ -219,6 +219,13 @@ def test_rejects_are_a_count_or_a_share(rejects):
     )
 
 
+def test_a_database_in_s3_is_refused():
+    sentence = "[LOCAL] DATABASE is a file of this machine, not 's3://bucket/x.duckdb'."
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(environ={}, database="s3://bucket/x.duckdb")
+    assert str(caught.value) == sentence
+
+
 @pytest.mark.parametrize(
     ("day", "said"),
     [("soon", "a date such as 2018"), ("2018-13-01", "a date"), ("1969-12-31", "at least 1970")],

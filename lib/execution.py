@@ -169,8 +169,8 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
 
     try:
         executed = papermill.execute_notebook(
-            str(file),
-            str(folder / file.name),
+            _spell(file),
+            _spell(folder / file.name),
             parameters,
             engine_name=kernels.__name__,
             kernel_name="python3",
@@ -193,6 +193,11 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
         raise NotebookFailed(f"{file.stem} failed at “{progress.heading}”:\n{reason}")
 
 
+def _spell(path: Path) -> str:
+    """Return a path as papermill takes it, to which a brace begins a parameter's name."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def find_unfinished(executed) -> str:
     """Return why a notebook is not finished, else ''. Papermill's own status is not asked: after a
     timeout it says that every cell was completed."""
@@ -209,8 +214,12 @@ def make_folder(runs: Path, name: str, given: str | None) -> Path:
         try:
             (runs / name).mkdir(parents=True)
             break
-        except FileExistsError:
-            continue
+        except FileExistsError as error:
+            if os.path.exists(runs):
+                continue
+            raise UserError(
+                f"{runs} is a link to what is not there; choose other --runs."
+            ) from error
         except OSError as error:
             raise UserError(
                 f"{runs / name} can't be made: {error.strerror}; choose other --runs."

@@ -307,6 +307,21 @@ def test_a_page_over_all_runs_that_can_not_be_written_stops_no_run(own_notebook,
     assert "all runs" not in said.out
 
 
+def test_a_brace_in_a_path_is_no_parameter_of_papermills(own_notebook, tmp_path):
+    folder = tmp_path / "a {b} }"
+    folder.mkdir()
+    options = [*own_notebook("pass"), "--runs", str(folder)]
+    assert run.main([*options, "--name", "{c}"]) == 0
+    assert (folder / "{c}" / "01_provision.ipynb").is_file()
+
+
+def test_runs_that_lead_to_a_disk_that_is_not_there_are_one_sentence(tmp_path, capsys):
+    (tmp_path / "runs").symlink_to(tmp_path / "unplugged")
+    assert run.main(["--runs", str(tmp_path / "runs"), "--only", "02"]) == 2
+    said = capsys.readouterr().err
+    assert said == f"{tmp_path / 'runs'} is a link to what is not there; choose other --runs.\n"
+
+
 def test_an_existing_name_is_not_overwritten(tmp_path, capsys):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     assert run.main(["--runs", str(tmp_path / "runs"), "--name", "mine"]) == 2

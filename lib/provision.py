@@ -115,9 +115,10 @@ def _create_data(settings: Settings) -> tuple[Step, ...]:
             source.listing(place, settings)  # a wrong folder is said now, before anything is made
         return _own_data(settings)
     name = warehouse.shown(SAMPLE)
-    if (SAMPLE / "sample.json").exists():
+    if _sample().is_whole(SAMPLE):
         return (Step("sample data", name, "exists", "keep"),)
-    return (Step("sample data", name, "missing", "create", lambda: _sample().make(SAMPLE)),)
+    state = "incomplete" if SAMPLE.exists() else "missing"
+    return (Step("sample data", name, state, "create", lambda: _sample().make(SAMPLE)),)
 
 
 def _own_data(settings: Settings) -> tuple[Step, ...]:
@@ -154,15 +155,21 @@ def _remove_database(settings: Settings) -> Step:
 
 
 def _delete(file: Path) -> None:
-    file.with_name(file.name + ".wal").unlink(missing_ok=True)  # first: alone it is no database
-    file.unlink(missing_ok=True)
+    try:
+        file.with_name(file.name + ".wal").unlink(missing_ok=True)  # first: alone it is no database
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ProvisionError(
+            f"{file} can't be removed: {error.strerror}; ask who owns it, or let yourself write to "
+            f"{file.parent}."
+        ) from None
 
 
 def _remove_data(settings: Settings) -> tuple[Step, ...]:
     if not settings.uses_sample:
         return _own_data(settings)
     name = warehouse.shown(SAMPLE)
-    if not SAMPLE.exists():
+    if not _sample().has_remains(SAMPLE):
         return (Step("sample data", name, "missing", "none"),)
     if str(settings.database) != located(DATABASES["sample"]):  # it has one of its own
         return (Step("sample data", name, "exists", "keep"),)

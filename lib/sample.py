@@ -31,6 +31,7 @@ except ImportError:  # Windows: there, two processes must not make the same samp
 
 VERSION = 1  # raise it whenever the bytes change
 MARKER, PARTS, MADE_BY = "sample.json", ("log_data", "song_data"), "lib.sample"
+UNFINISHED, FINDERS = ("partial", "old"), ".DS_Store"  # macOS leaves one in each folder it shows
 NOTE = "Invented data in the Sparkify format: no person, artist, song or play in it is real."
 
 DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -92,8 +93,7 @@ def make(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder.parent):
             found = _marker(folder)
-            whole = found and all((folder / part).is_dir() for part in PARTS)
-            if whole and (found["version"], found["parameters"]) == (VERSION, asked):
+            if is_whole(folder) and (found["version"], found["parameters"]) == (VERSION, asked):
                 return found["counts"] | {"made": False}
             return _build(folder, asked) | {"made": True}
     except OSError as error:
@@ -104,12 +104,32 @@ def make(
 def remove(folder: Path) -> None:
     """Delete the sample in `folder`, if there is one; refuse whatever else lies there."""
     folder = Path(folder).resolve()
-    if folder.parent.is_dir():
-        with _alone(folder.parent):
-            if _marker(folder):
-                _check_strays(folder)
-                folder.rename(_beside(folder, "old"))  # first, so that no half of it is ever seen
-            _clean(folder)
+    try:
+        if folder.parent.is_dir():
+            with _alone(folder.parent):
+                if _marker(folder):
+                    _check_strays(folder)
+                    folder.rename(_beside(folder, "old"))  # first: no half of it is ever seen
+                _clean(folder)
+    except OSError as error:
+        reason = f"The sample in {folder} can't be removed: {error.strerror or error}"
+        raise SampleError(f"{reason}; put that right and try again.") from error
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether the sample in `folder` has every file that was made; refuse what is none."""
+    found = folder.is_dir() and _marker(folder)
+    return bool(found) and _count_files(folder) >= found["counts"]["files"]
+
+
+def has_remains(folder: Path) -> bool:
+    """Tell whether a sample, or what an interrupted process has left of one, is there."""
+    return any(os.path.lexists(at) for at in (folder, *(_beside(folder, s) for s in UNFINISHED)))
+
+
+def _count_files(folder: Path) -> int:
+    names = (name for part in PARTS for *_, names in os.walk(folder / part) for name in names)
+    return sum(name != FINDERS for name in names)
 
 
 def _check(scale: float, seed: int, songs: int, matched: float) -> None:
@@ -151,9 +171,13 @@ def _marker(folder: Path) -> dict | None:
 
 
 def _check_strays(folder: Path) -> None:
-    for name in sorted(set(os.listdir(folder)) - {MARKER, *PARTS, ".DS_Store"}):
+    for name in sorted(set(os.listdir(folder)) - {MARKER, *PARTS, FINDERS}):
         what = f"{folder / name} is not part of the sample and would be deleted with it"
         raise SampleError(f"{what}; move it away or name another folder.")
+    found = _marker(folder)
+    if found and (more := _count_files(folder) - found["counts"]["files"]) > 0:
+        what = f"{folder} holds {more:,} files more than the sample has, which would be deleted"
+        raise SampleError(f"{what} with it; move them away or name another folder.")
 
 
 def _beside(folder: Path, state: str) -> Path:
@@ -162,7 +186,7 @@ def _beside(folder: Path, state: str) -> Path:
 
 def _clean(folder: Path) -> None:
     """Delete unfinished work beside `folder`, left by an error, Ctrl-C or a kill."""
-    for state in ("partial", "old"):
+    for state in UNFINISHED:
         shutil.rmtree(_beside(folder, state), ignore_errors=True)
 
 

@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from contextlib import closing, suppress
+from pathlib import Path
 
 import duckdb
 import pytest
 
-from lib import config, export, provision, run, sample, summary, warehouse
+from lib import UserError, config, export, provision, run, sample, summary, warehouse
 from lib.load import LoadError
 from lib.plan import ProvisionError
 from lib.warehouse import TABLES, WarehouseError
@@ -171,6 +172,48 @@ def test_the_sample_is_removed_only_together_with_its_own_database(project, tmp_
         assert [step.action for step in steps] == ["keep"]
     steps = provision._remove_data(project())
     assert [step.action for step in steps] == ["delete"]
+
+
+def test_01_makes_a_sample_that_lost_files_anew(project, monkeypatch):
+    settings = project()
+    small = sample.make
+    monkeypatch.setattr(sample, "make", lambda folder: small(folder, scale=0.05, songs=40))
+    (step,) = provision._create_data(settings)
+    assert (step.state, step.action) == ("missing", "create")
+    step.apply()
+    (step,) = provision._create_data(settings)
+    assert step.action == "keep"
+    next(provision.SAMPLE.rglob("*-events.json")).unlink()
+    (step,) = provision._create_data(settings)
+    assert (step.state, step.action) == ("incomplete", "create")
+    step.apply()
+    (step,) = provision._create_data(settings)
+    assert step.action == "keep"
+
+
+def test_05_clears_what_an_interrupted_removal_of_the_sample_left(project):
+    settings = project()
+    left = provision.SAMPLE.with_name(".sample.old")
+    (left / "log_data").mkdir(parents=True)
+    (step,) = provision._remove_data(settings)
+    assert step.action == "delete"
+    step.apply()
+    assert not left.exists()
+    (step,) = provision._remove_data(settings)
+    assert step.action == "none"
+
+
+def test_a_file_that_may_not_be_removed_is_one_sentence(project, monkeypatch):
+    settings = project()
+    provision._create_database(settings).apply()
+    step = provision._remove_database(settings)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert "can't be removed: Permission denied; ask who" in refused(step.apply, error=UserError)
+    assert settings.database.exists()
 
 
 # What it holds

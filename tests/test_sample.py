@@ -421,6 +421,17 @@ def test_a_sample_that_lost_a_part_is_made_anew(tmp_path, part):
     assert digest(folder) == before
 
 
+def test_a_sample_that_lost_a_file_is_made_anew(tmp_path):
+    folder = tmp_path / "sample"
+    sample.make(folder, **TINY)
+    before = digest(folder)
+    assert sample.is_whole(folder)
+    log_files(folder)[0].unlink()
+    assert not sample.is_whole(folder)
+    assert sample.make(folder, **TINY)["made"]
+    assert digest(folder) == before
+
+
 @pytest.mark.parametrize("step", ["_write_song", "_write_days"])
 def test_an_interrupted_make_leaves_nothing_and_can_be_repeated(tmp_path, monkeypatch, step):
     def interrupt(*_):
@@ -483,6 +494,33 @@ def test_a_file_beside_the_sample_is_never_deleted(tmp_path):
         with pytest.raises(sample.SampleError, match=r"notes\.txt is not part of the sample"):
             action()
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_put_among_those_of_the_sample_is_never_deleted(tmp_path):
+    folder = tmp_path / "sample"
+    sample.make(folder, **TINY)
+    own = folder / "log_data" / "2019" / "mine.json"
+    own.parent.mkdir()
+    own.write_text("mine")
+    assert not sample.make(folder, **TINY)["made"]
+    for action in (lambda: sample.make(folder, **TINY, seed=2), lambda: sample.remove(folder)):
+        with pytest.raises(sample.SampleError, match=r"1 files more than the sample has"):
+            action()
+    assert own.read_text() == "mine"
+    own.rename(own.with_name(".DS_Store"))
+    sample.remove(folder)
+    assert not folder.exists()
+
+
+def test_a_sample_that_can_not_be_removed_is_one_sentence(tmp_path, monkeypatch):
+    sample.make(tmp_path / "sample", **TINY)
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(sample.SampleError, match=r"can't be removed: Permission denied; put"):
+        sample.remove(tmp_path / "sample")
+
+
+def refuse(*_):
+    raise PermissionError(13, "Permission denied")
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):

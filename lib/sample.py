@@ -18,6 +18,7 @@ import time
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from errno import EACCES
 from itertools import accumulate, product
 from pathlib import Path
 from random import Random
@@ -111,6 +112,8 @@ def remove(folder: Path) -> None:
                     _check_strays(folder)
                     folder.rename(_beside(folder, "old"))  # first: no half of it is ever seen
                 _clean(folder)
+                if has_remains(folder):
+                    raise PermissionError(EACCES, "not all of it is yours")
     except OSError as error:
         reason = f"The sample in {folder} can't be removed: {error.strerror or error}"
         raise SampleError(f"{reason}; put that right and try again.") from error

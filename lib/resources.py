@@ -559,21 +559,14 @@ class Parameters(Resource):
     absent = ("ClusterParameterGroupNotFound",)
 
     def create(self) -> None:
-        """Create it for Redshift 2.0, or for 1.0 where that is not known."""
-        make = partial(
-            self.write,
+        """Create it, for Redshift 2.0."""
+        self.write(
             "create_cluster_parameter_group",
             ("ClusterParameterGroupAlreadyExists",),
+            ParameterGroupFamily="redshift-2.0",
             Description=f"Settings of the Redshift cluster {self.account.identifier}",
             Tags=self.account.tags,
         )
-        try:
-            make(ParameterGroupFamily="redshift-2.0")
-        except aws.AwsError as error:
-            if aws.code(error.__cause__) != "InvalidParameterValue":
-                raise
-            self.account.progress(f"redshift-1.0 is used, as 2.0 is not known here: {error}")
-            make(ParameterGroupFamily="redshift-1.0")
 
     def gaps(self, found: dict) -> Iterator:
         """Yield the parameters that are not as they should be."""

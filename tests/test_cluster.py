@@ -275,17 +275,6 @@ def test_a_network_that_is_no_default_gets_a_subnet_group(double):
         cluster.creation(made(aws__region="eu-west-1", vpc="vpc-0"))
 
 
-def test_an_older_region_gets_the_older_parameters_and_says_why(double):
-    double.families = ["redshift-1.0"]
-    said = []
-    cluster.creation(made(), said.append).apply(True)
-    assert any("redshift-1.0 is used, as 2.0 is not known here" in line for line in said)
-    group = double.client("redshift").describe_cluster_parameter_groups(
-        ParameterGroupName="sparkify-dwh"
-    )["ParameterGroups"][0]
-    assert group["ParameterGroupFamily"] == "redshift-1.0"
-
-
 def test_audit_logs_are_written_when_asked(double):
     created()
     settings = made(audit_logs=True)

@@ -219,7 +219,6 @@ class Aws:
         self.creating, self.deleting, self.changing = 2, 2, 1  # looks until that is over
         self.price: float | None = 0.543  # per node and hour; None: the price list is denied
         self.node_types = list(NODE_TYPES)
-        self.families = ["redshift-1.0", "redshift-2.0"]
         self.account_from: tuple[int, str] | None = None  # from that call on, another account
         self.caller = "user/analyst"  # whose credentials these are
         self.calls: list[str] = []
@@ -506,7 +505,7 @@ class Aws:
             raise Refusal("InvalidClusterState", "You can only resume a paused cluster.")
 
     def _refuse_CreateClusterParameterGroup(self, request: Request, backend) -> None:  # noqa: N802
-        if request.parameters["ParameterGroupFamily"] not in self.families:
+        if request.parameters["ParameterGroupFamily"] not in ("redshift-1.0", "redshift-2.0"):
             raise Refusal("InvalidParameterValue", "The parameter group family is not valid.")
         if request.parameters["ParameterGroupName"] in backend.parameter_groups:
             raise Refusal("ClusterParameterGroupAlreadyExists", "It exists already.")

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from io import BufferedReader
 
-from lib import SourceError, aws, cluster, s3
+from lib import aws, cluster, s3
 from lib.config import Settings
 from lib.records import Kind, opened
 from lib.resources import BOUNDARY, LOADS
@@ -293,7 +293,6 @@ class Redshift(Warehouse):
             return "auto"
         if place := self.settings.data.log_jsonpath:
             body = s3.body(self.settings, place)
-            check_json_paths(place, body, fields)
         else:
             body = json.dumps({"jsonpaths": [f"$['{name}']" for name in fields]}).encode()
         return scratch.put("jsonpaths.json", body)
@@ -347,29 +346,6 @@ class _Scratch:
                 self.client.delete_objects(**self.bucket, Delete={"Objects": keys})
 
 
-def check_json_paths(place: str, body: bytes, fields: list[str]) -> None:
-    """Raise SourceError unless a jsonpaths file names the fields in the staging table's order."""
-    try:
-        paths = json.loads(body)["jsonpaths"]
-        named = [path.removeprefix("$").strip(".[]'\"") for path in paths]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise SourceError(
-            f'{place} is no jsonpaths file; it should hold {{"jsonpaths": ["$[\'…\']", …]}}, '
-            "or leave [DATA] LOG_JSONPATH empty."
-        ) from None
-    if len(named) != len(fields):
-        raise SourceError(
-            f"{place} has {len(named)} paths and staging_events {len(fields)} columns to fill; "
-            "mend the file, or leave [DATA] LOG_JSONPATH empty."
-        )
-    for position, (name, field) in enumerate(zip(named, fields, strict=True), start=1):
-        if name in fields and name != field:
-            raise SourceError(
-                f"{place}: path {position} is {name}, where {field} belongs; mend the order, or "
-                "leave [DATA] LOG_JSONPATH empty."
-            )
-
-
 def explained_copy(message: str, role: str) -> str:
     """Return Redshift's words for a failed COPY as what happened and what to do."""
     if "Access Denied" in message or "AccessDenied" in message:
@@ -382,6 +358,8 @@ def explained_copy(message: str, role: str) -> str:
         cause = "A file vanished between listing and reading; load again."
     elif "PermanentRedirect" in message or "different region" in message:
         cause = "The data's bucket is in another region; set [DATA] REGION to it."
+    elif "jsonpath" in message.lower():
+        cause = "The file named in [DATA] LOG_JSONPATH doesn't fit; mend it, or name none."
     else:
         return f"COPY failed: {message}"
     first_line, *_ = message.strip().split("\n")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lib import ROOT, SourceError, cluster, run, sample, warehouse
+from lib import ROOT, UserError, cluster, run, sample, warehouse
 from lib.aws import AwsError
 from lib.load import BadRecords, LoadError
 from lib.records import EVENTS
-from lib.redshift import Redshift, check_json_paths
+from lib.redshift import Redshift
 from lib.warehouse import TABLES, WarehouseError
 from tests import live
 from tests.differential import differences
@@ -252,15 +252,25 @@ def test_a_jsonpaths_file_of_ones_own_is_used(new_world, tmp_path, song, event, 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"{}", "is no jsonpaths file"),
-        (b"not json", "is no jsonpaths file"),
-        (paths(*list(EVENTS.fields)[:-1]), "has 17 paths and staging_events 18 columns to fill"),
-        (paths(*reversed(EVENTS.fields)), "path 1 is userId, where artist belongs"),
+        (b"{}", "LOG_JSONPATH doesn't fit; .* said: Invalid JSONPath format: .*"),
+        (
+            paths(*list(EVENTS.fields)[:-1]),
+            "LOG_JSONPATH doesn't fit; .* said: .* JSONPath size: 17, Number of columns .*: 18",
+        ),
+        (paths(*reversed(EVENTS.fields)), "column item_in_session .integer.: Invalid digit.*"),
     ],
 )
-def test_a_jsonpaths_file_that_doesnt_fit_says_where(body, said):
-    with pytest.raises(SourceError, match=said):
-        check_json_paths("s3://music/paths.json", body, list(EVENTS.fields))
+def test_what_copy_says_of_a_jsonpaths_file_is_told(
+    new_world, tmp_path, song, event, double, body, said
+):
+    double.aws.client("s3").put_object(Bucket="music", Key="paths.json", Body=body)
+    world = new_world(tmp_path, "redshift", s3=True, log_jsonpath="s3://music/paths.json")
+    world.catalogue(song())
+    world.log(event())
+    with pytest.raises(UserError, match=f"{said} Nothing was loaded"):
+        world.load()
+    assert world.dwh.row_counts()["songplays"] == 0
+    world.close()
 
 
 # Faults

@@ -1,17 +1,23 @@
-# run · report-pdf · test · test-live · lab · bench · clean: each builds .venv first when it is missing.
+# run · report-pdf · test · test-live · lab · bench · clean: each that needs .venv builds it first when it is missing.
 PYTHON ?= python3
 UV     := .venv/bin/uv
 ARGS   ?=
 RUN    ?= runs/latest
+CHROME := chromium chromium-browser google-chrome google-chrome-stable chrome
 
 .PHONY: run report-pdf test test-live lab bench clean lock
 
 run: .venv/run.stamp
 	@.venv/bin/python -m lib.run $(ARGS)
 
-# The report of a run as report.pdf beside it; RUN names the run's folder.
-report-pdf: .venv/run.stamp
-	@.venv/bin/python -m lib.pdf "$(RUN)"
+# The report of a run as report.pdf beside it; RUN names the run's folder. Chromium refuses its sandbox to root.
+report-pdf:
+	@say() { echo "$$1" >&2; exit 2; }; \
+	cd "$(RUN)" 2>/dev/null && test -f report.html || say "There is no $(RUN)/report.html; make run makes one, or name a run's folder with RUN=."; \
+	browser=$$(for name in $(CHROME); do command -v $$name && break; done) || say "No Chromium or Chrome is installed here; install one, or print $(RUN)/report.html from any browser."; \
+	"$$browser" --headless $$(test $$(id -u) != 0 || echo --no-sandbox) --no-pdf-header-footer --print-to-pdf=part.pdf report.html >/dev/null 2>&1 \
+	    && mv part.pdf report.pdf 2>/dev/null || { rm -f part.pdf; say "$$browser did not print $(RUN)/report.html."; }; \
+	echo "$(RUN)/report.pdf"
 
 test: .venv/test.stamp
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

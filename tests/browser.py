@@ -1,22 +1,26 @@
 """The installed Chromium, driven by Playwright, whose own browser need not be downloaded."""
 
+import re
+import shutil
 from contextlib import contextmanager
 
 import pytest
 
-from lib import pdf
+from lib import ROOT
+
+NAMES = re.search(r"^CHROME := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
 
 
 @contextmanager
 def chromium():
     """Start a headless Chromium (a Playwright `Browser`); skip the test where none is installed."""
-    if not (path := pdf.chromium()):
+    if not (path := next(filter(None, map(shutil.which, NAMES)), None)):
         pytest.skip("No Chromium or Chrome is installed here; install one to look at pages.")
     from playwright.sync_api import sync_playwright
 
     with (
         sync_playwright() as player,
-        player.chromium.launch(executable_path=path, args=pdf.options()) as browser,
+        player.chromium.launch(executable_path=path) as browser,
     ):
         yield browser
 

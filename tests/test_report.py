@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
+import subprocess
 
 import nbformat
 import pytest
@@ -14,7 +16,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from traitlets.config import Config
 
-from lib import ROOT, pdf, report
+from lib import ROOT, report
 from lib.page import parts
 from tests.browser import faults
 
@@ -390,28 +392,45 @@ def test_on_paper_there_is_nothing_to_press(opened_offline, folder):
         )
 
 
-def test_the_pdf_is_written_by_the_installed_chromium(browser, folder, capsys):
-    assert pdf.main([str(folder)]) == 0
-    assert capsys.readouterr().out == f"{folder / 'report.pdf'}\n"
+# As a PDF
+
+
+def make_pdf(folder, path: str = os.environ["PATH"]) -> tuple[int, list[str]]:
+    """Run make report-pdf with that PATH; return the exit code and the lines that it says."""
+    command = [shutil.which("make"), "-s", "-C", str(ROOT), "report-pdf", f"RUN={folder}"]
+    done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True)
+    said = (done.stdout + done.stderr).splitlines()
+    return done.returncode, [line for line in said if not line.startswith("make: ")]
+
+
+def test_the_pdf_is_written_by_the_installed_chromium(browser, folder):
+    assert make_pdf(folder) == (0, [f"{folder}/report.pdf"])
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+    assert not (folder / "part.pdf").exists()
 
 
 @pytest.mark.parametrize(
-    ("names", "report_is_there", "sentence"),
+    ("fake", "report_is_there", "sentence"),
     [
-        (("no-such-browser",), True, "No Chromium or Chrome is installed here to print"),
-        (("false",), True, "did not print"),
-        (pdf.NAMES, False, "There is no"),
+        (None, True, "No Chromium or Chrome is installed here"),
+        ("echo half >part.pdf; exit 1", True, "chromium did not print"),
+        ("exit 0", True, "chromium did not print"),
+        ("echo whole >part.pdf", False, "There is no"),
     ],
 )
-def test_what_can_not_be_printed_gets_one_sentence(
-    tmp_path, monkeypatch, capsys, names, report_is_there, sentence
-):
-    monkeypatch.setattr(pdf, "NAMES", names)
+def test_what_can_not_be_printed_gets_one_sentence(tmp_path, fake, report_is_there, sentence):
+    run, programs = tmp_path / "a run", tmp_path / "bin"
+    run.mkdir()
+    programs.mkdir()
+    for name in ("id", "mv", "rm"):
+        (programs / name).symlink_to(shutil.which(name))
+    if fake:
+        (programs / "chromium").write_text(f"#!/bin/sh\n{fake}\n")
+        (programs / "chromium").chmod(0o755)
     if report_is_there:
-        (tmp_path / "report.html").write_text("<!DOCTYPE html>")
-    assert pdf.main([str(tmp_path)]) == 2
-    said = capsys.readouterr().err
+        (run / "report.html").write_text("<!DOCTYPE html>")
+    code, (said,) = make_pdf(run, str(programs))
+    assert code == 2
     assert sentence in said
-    assert said.count("\n") == 1
-    assert not (tmp_path / "report.pdf").exists()
+    assert f"{run}/report.html" in said
+    assert [file.name for file in run.iterdir()] == ["report.html"] * report_is_there

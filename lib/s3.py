@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import ROOT, SourceError, aws, progress
+from lib import ROOT, SourceError, aws
 from lib.config import Settings
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
@@ -107,10 +107,9 @@ def body(settings: Settings, place: str) -> bytes:
         return client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
-def fetch(client, objects: list[Object], cache: Path, label: str) -> dict[str, Path]:
+def fetch(client, objects: list[Object], cache: Path) -> dict[str, Path]:
     """Return where each object lies in `cache`, by URI; download what isn't there yet.
 
-    `label`: what the progress bar says; '': there is none.
     Raises SourceError when an object can't be read, or is no longer the one that was listed.
     """
     paths = {item.uri: cached(cache, item) for item in objects}
@@ -118,7 +117,7 @@ def fetch(client, objects: list[Object], cache: Path, label: str) -> dict[str, P
     try:
         if missing:
             (cache / split(missing[0].uri)[0]).mkdir(parents=True, exist_ok=True)
-            _download(client, {item: paths[item.uri] for item in missing}, label)
+            _download(client, {item: paths[item.uri] for item in missing})
     except OSError as error:
         reason = f"{cache} can't be written: {error.strerror}"
         raise SourceError(f"{reason}; fetched files are kept there. Nothing was loaded.") from error
@@ -137,19 +136,14 @@ def _is_whole(path: Path, size: int) -> bool:
     return False
 
 
-def _download(client, paths: dict[Object, Path], label: str) -> None:
+def _download(client, paths: dict[Object, Path]) -> None:
     """Download many objects at a time; the first error stops all."""
-    received, stop = [], threading.Event()
-    size = sum(item.size for item in paths)
-    with progress.bar(size, label) as shown, ThreadPoolExecutor(AT_ONCE) as pool:
-        jobs = {pool.submit(_get, client, *pair, received, stop) for pair in paths.items()}
+    stop = threading.Event()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        jobs = [pool.submit(_get, client, *pair, stop) for pair in paths.items()]
         try:
-            while jobs:
-                done, jobs = wait(jobs, timeout=0.5, return_when=FIRST_EXCEPTION)
-                for job in done:
-                    job.result()
-                shown.set_postfix_str(f"{len(jobs):,} files to go", refresh=False)
-                shown.update(min(sum(received), size) - shown.n)
+            for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
+                job.result()
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -162,7 +156,7 @@ def beginning(client, uri: str) -> bytes:
         return client.get_object(Bucket=bucket, Key=key, Range="bytes=0-65535")["Body"].read()
 
 
-def _get(client, item: Object, path: Path, received: list[int], stop: threading.Event) -> None:
+def _get(client, item: Object, path: Path, stop: threading.Event) -> None:
     """Download one object; it has its name only when it is whole, however this ends."""
     from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
@@ -171,7 +165,7 @@ def _get(client, item: Object, path: Path, received: list[int], stop: threading.
         with _asking(client, item.uri, GET):
             for left in reversed(range(TRIES)):
                 try:
-                    _save(client, item, part, received, stop)
+                    _save(client, item, part, stop)
                     break
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
                     if not left:
@@ -182,7 +176,7 @@ def _get(client, item: Object, path: Path, received: list[int], stop: threading.
             os.unlink(part)
 
 
-def _save(client, item: Object, part: Path, received: list[int], stop: threading.Event) -> None:
+def _save(client, item: Object, part: Path, stop: threading.Event) -> None:
     bucket, key = split(item.uri)
     answer = client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{item.etag}"')
     with open(part, "wb") as file:
@@ -190,7 +184,6 @@ def _save(client, item: Object, part: Path, received: list[int], stop: threading
             if stop.is_set():
                 raise InterruptedError
             file.write(chunk)
-            received.append(len(chunk))
 
 
 @contextmanager

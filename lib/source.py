@@ -23,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from lib import SourceError, progress, records, s3, workers
+from lib import SourceError, records, s3, workers
 from lib.config import Settings
 from lib.records import GZIP, BadRecord, Kind, Reject
 from lib.s3 import ENDINGS
@@ -33,7 +33,7 @@ DECODER = json.JSONDecoder()
 CHUNK = 1 << 19  # bytes looked at at a time: few enough to stay in a processor's own memory
 SEAM, NEWLINE = 8, 10
 LARGE = 1 << 20  # bytes from which a file is parsed where it lies
-MANY = 20_000  # files, beyond which several processes read, and a progress bar is shown
+MANY = 20_000  # files, beyond which several processes read
 A_TASK = 4_096  # files that one of them reads at a time
 LONG_NAME = 64  # characters of an unknown field's name that are shown
 LOOKED_AT = 8  # files whose first record is looked at when an engine reads them from S3
@@ -292,13 +292,11 @@ def _pack_all(batch: Batch, scratch: Path, files: list[_Listed], known, checked)
         )
 
     tasks = [task(n, files[n : n + A_TASK]) for n in range(0, len(files), A_TASK)]
-    with progress.bar(len(files), f"reading {batch.kind.name}", " files") as bar:
-        for done, found in zip(tasks, workers.each(_pack, tasks), strict=True):
-            if found.rejects:  # how many a load keeps, and how much of each, is counted here
-                _pack(done, batch)
-            else:
-                batch.extend(found)
-            bar.update(len(done.files))
+    for done, found in zip(tasks, workers.each(_pack, tasks), strict=True):
+        if found.rejects:  # how many a load keeps, and how much of each, is counted here
+            _pack(done, batch)
+        else:
+            batch.extend(found)
 
 
 def _pack(task: _Task, batch: Batch | None = None) -> Batch:
@@ -358,7 +356,7 @@ def _from_s3(batch, place, known, checked, settings, in_place) -> list[_Listed]:
         for uri in filled[:: len(filled) // LOOKED_AT + 1]:
             batch.look_at(uri, s3.beginning(client, uri))
         objects = [item for item in objects if item.uri in checked]
-    paths = s3.fetch(client, objects, s3.CACHE, f"fetching {batch.kind.name}")
+    paths = s3.fetch(client, objects, s3.CACHE)
     return [_Listed(item.uri, str(paths[item.uri]), item.size, item.etag) for item in objects]
 
 

@@ -8,15 +8,13 @@ import os
 from pathlib import Path
 
 import boto3
-import nbformat
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.httpsession import URLLib3Session
 from moto.core.botocore_stubber import MockRawResponse
 from moto.server import ThreadedMotoServer
-from nbclient import NotebookClient
 
-from lib import ROOT, SourceError, aws, s3, source
+from lib import SourceError, aws, s3, source
 from lib.records import EVENTS, SONGS
 
 REGION = "us-west-2"
@@ -506,7 +504,7 @@ def test_no_key_leads_out_of_the_cache_or_to_another_ones_file(client, bucket, t
     for number, key in enumerate(HOSTILE):
         bucket.put(key, body=b"%d" % number)
     listed = {item for key in HOSTILE for item in s3.listing(client, bucket.at(key))}
-    paths = s3.fetch(client, list(listed), tmp_path / "cache", "x")
+    paths = s3.fetch(client, list(listed), tmp_path / "cache")
     assert {uri: path.read_bytes() for uri, path in paths.items()} == {
         bucket.at(key): b"%d" % number for number, key in enumerate(HOSTILE)
     }
@@ -519,14 +517,14 @@ def test_a_line_break_in_a_key_is_as_good_as_any_letter(client, bucket, tmp_path
     headers = {"content-length": "5"}
     sent.answers = [("/a%0Ab.json", lambda r: AWSResponse(r.url, 200, headers, found))]
     item = s3.Object(bucket.at("a\nb.json"), 5, "etag")
-    assert s3.fetch(client, [item], s3.CACHE, "x")[item.uri].read_bytes() == b"found"
+    assert s3.fetch(client, [item], s3.CACHE)[item.uri].read_bytes() == b"found"
 
 
 def test_an_object_that_changes_between_listing_and_reading_is_noticed(client, bucket, tmp_path):
     bucket.put("log/a.json", "log/b.json")
     listed = s3.listing(client, bucket.at("log"))
     bucket.put("log/b.json", body=b"{ }")
-    assert said(s3.fetch, client, listed, s3.CACHE, "x") == (
+    assert said(s3.fetch, client, listed, s3.CACHE) == (
         f"{bucket.at('log/b.json')} changed while it was read; load again. Nothing was loaded."
     )
     assert b"{ }" not in [file.read_bytes() for file in cached(tmp_path)]
@@ -536,7 +534,7 @@ def test_an_object_that_vanishes_between_listing_and_reading_is_noticed(client, 
     bucket.put("log/a.json")
     listed = s3.listing(client, bucket.at("log"))
     bucket.client.delete_object(Bucket=bucket.name, Key="log/a.json")
-    assert said(s3.fetch, client, listed, s3.CACHE, "x") == (
+    assert said(s3.fetch, client, listed, s3.CACHE) == (
         f"{bucket.at('log/a.json')} is not there, or no longer; check, and load again. "
         "Nothing was loaded."
     )
@@ -619,47 +617,3 @@ def test_a_cache_that_cannot_be_written_is_named(gathered, bucket):
         f"{s3.CACHE} can't be written: Not a directory; fetched files are kept there. "
         "Nothing was loaded."
     )
-
-
-# The progress bar
-
-
-class Terminal(list):
-    """A terminal, as a list of what is written to it."""
-
-    write = list.append
-
-    def isatty(self):
-        return True
-
-    def flush(self):
-        pass
-
-
-def test_a_terminal_shows_the_bar_while_there_is_something_to_fetch(gathered, bucket, monkeypatch):
-    bucket.put("song/a.json", body=b"{}" * 1000)
-    for fetched in (True, False):
-        monkeypatch.setattr("sys.stderr", Terminal())
-        gathered(SONGS, bucket.at("song"))
-        shown = "".join(os.sys.stderr)
-        assert ("fetching songs: " in shown) is fetched
-        assert shown.rstrip("\r").rsplit("\r", 1)[-1].strip() == ""  # and is tidied away
-
-
-def test_a_log_is_not_filled_with_bars(gathered, bucket, capsys):
-    bucket.put("song/a.json")
-    gathered(SONGS, bucket.at("song"))
-    assert "".join(capsys.readouterr()) == ""
-
-
-def test_a_notebook_shows_one_line_of_it_and_keeps_the_last():
-    code = (
-        "from lib import progress\n"
-        "with progress.bar(3_000_000, 'fetching songs') as bar:\n"
-        "    for _ in range(3):\n"
-        "        bar.update(1_000_000)\n"
-    )
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    NotebookClient(notebook, resources={"metadata": {"path": str(ROOT)}}).execute()
-    (output,) = notebook.cells[0].outputs
-    assert output.data == {"text/plain": "fetching songs: 3.00MB"}

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import chdir, closing
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lib import bundle, config, load, sample, warehouse
+import duckdb
+
+from lib import ROOT, config, load, sample, warehouse
 from lib.warehouse import BOUND, SQL, STAR, TABLES, DuckDB, render
 
 ANALYSES = sorted(file.stem for file in (SQL / "analysis").glob("*.sql"))
@@ -85,6 +88,15 @@ def bytes_of(opened: DuckDB, folder: Path) -> Counter:
     return found
 
 
+def pack(folder: Path) -> Path:
+    """Pack a folder's JSON files by the recipe of docs/cost.md; return the folder beside it."""
+    page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    recipe = re.search(r"```sql\n(.+?)```", page, re.DOTALL)[1]
+    with chdir(folder.parent):
+        duckdb.connect().execute(recipe.replace("song_data", folder.name))
+    return folder.with_name(f"{folder.name}_packed")
+
+
 def counted(read: Counter) -> str:
     """Say how many columns of each table are read."""
     tables: Counter = Counter()
@@ -107,9 +119,9 @@ def main() -> None:
             total = (f"{each * size / 1e9:,.{3 if size == 10**6 else 1}f}" for size in SIZES)
             return f"| {' | '.join([f'`{name}`', counted(read), f'{each:.1f}', *total])} |"
 
-        logs, packed = Path(at, "sample", "log_data"), Path(at, "bundle")
-        bundle.planned(str(logs), str(packed), config.load(environ={}), slices=2).apply()
-        each = (sum(file.stat().st_size for file in of.rglob("*.*")) for of in (logs, packed))
+        logs = Path(at, "sample", "log_data")
+        places = (logs, pack(logs))
+        each = (sum(file.stat().st_size for file in place.rglob("*.*")) for place in places)
         sizes_in_files = " bytes of JSON, ".join(f"{size / events:.0f}" for size in each)
         print(f"{events:,} events: {sizes_in_files} of gzip")
         for table in TABLES:

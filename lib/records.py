@@ -125,24 +125,15 @@ def limit_events(times: range, levels: Sequence[str]) -> Kind:
     return replace(EVENTS, allowed={"ts": (times, time), "level": (levels, level)})
 
 
-def objects(key: str, place: str | bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the first line's number of each object of a file (its path, or all its bytes), and the
-    object on one line.
-
-    Raises BadRecord at the first that is none.
-    """
-    for line, text, problem in _objects(key, place):
-        if problem := problem or not_unicode(text):
-            raise BadRecord(f"{key}, line {line}: {problem}")
-        yield line, _on_one_line(text)
-
-
 def unchecked(key: str, place: str | bytes) -> Iterator[bytes]:
     """Yield each object of a file (its path, or all its bytes) on one line.
 
     Raises BadRecord at the first that is none, or that only a look at its fields can judge.
     """
-    for line, record in objects(key, place):
+    for line, text, problem in _objects(key, place):
+        if problem := problem or not_unicode(text):
+            raise BadRecord(f"{key}, line {line}: {problem}")
+        record = _on_one_line(text)
         if doubtful(record):
             raise BadRecord(f"{key}, line {line}: true, false or NUL")
         yield record

@@ -94,12 +94,6 @@ def _objects(client, place: str, prefix: str, at_once: int = 1000) -> Iterator[O
                 yield Object(uri, about["Size"], about["ETag"].strip('"'))
 
 
-def is_empty(client, place: str) -> bool:
-    """Tell whether nothing at all lies below a place."""
-    _, prefix = split(f"{place.rstrip('/')}/")
-    return next(_objects(client, place, prefix, at_once=1), None) is None
-
-
 def body(settings: Settings, place: str) -> bytes:
     """Return the content of the one object that a place names."""
     client, (bucket, key) = reader(settings), split(place)

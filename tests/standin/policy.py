@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from lib import ROOT
 
 PLACES = {  # what docs/redshift.md lets a reader fill in, the longest name first
-    "BUNDLE_BUCKET": "bundles",
     "DATA_BUCKET": "*",
     "DATA_REGION": "us-west-2",
     "IDENTIFIER": "sparkify-dwh",

@@ -30,6 +30,7 @@ LEDGER = ("load_files", "load_rejects")
 TABLES = (*STAGING, *STAR, *LEDGER)
 VIEWS = ("song_catalogue", "plays", "events")
 MARK = "warehouse_mark"
+OPEN_HERE = "is open already in this process"
 TABLE = "BASE TABLE"  # what information_schema calls a table
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
 REMOVE = "python -m lib.run --only 05 --teardown, with the options that you ran before"
@@ -495,7 +496,7 @@ def connect(
         opened: Warehouse = Redshift(settings, read_only)
     elif create or settings.database.exists():
         if not read_only and Path(f"{settings.database}.wal").exists():
-            connect(settings, read_only=True).close()  # or a stranger's log would be merged
+            _refuse_stranger(settings)  # or its log would be merged
         opened = DuckDB(settings, read_only, writes)
     else:
         raise WarehouseError(
@@ -510,6 +511,15 @@ def connect(
     if is_ours and isinstance(opened, DuckDB) and not read_only:
         _remove_spilled(opened.file)
     return opened
+
+
+def _refuse_stranger(settings: Settings) -> None:
+    """Raise WarehouseError when a database that is not open here is none of this project's."""
+    try:
+        connect(settings, read_only=True).close()
+    except WarehouseError as error:
+        if OPEN_HERE not in str(error):
+            raise
 
 
 def _described(found: tuple[str, str, str]) -> str:
@@ -608,5 +618,5 @@ def _why_not_open(file: Path, message: str) -> str:
             "or stop that program, then run this again."
         )
     if "different configuration" in message:
-        return f"{file} is open already in this process; close it first: dwh.close()."
+        return f"{file} {OPEN_HERE}; close it first: dwh.close()."
     return f"{file} can't be opened: {message.splitlines()[0]}"

@@ -118,7 +118,7 @@ def test_the_next_kernel_has_started_and_none_is_left_however_a_run_ends(
     cell = f"""
         import os, pathlib, psutil, signal, time
         started = psutil.Process(os.getppid()).children()
-        kernels = [one.pid for one in started if "ipykernel_launcher" in one.cmdline()]
+        kernels = [one.pid for one in started if "--IPKernelApp.log_level=50" in one.cmdline()]
         (pathlib.Path({str(tmp_path)!r}) / "noted").write_text(f"{{kernels}}")
         {ending}"""
     words = own_notebook(textwrap.dedent(cell))[2:]

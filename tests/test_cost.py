@@ -130,7 +130,8 @@ def test_the_star_of_packed_files_is_that_of_the_single_files(
     assert len(left["songplays"]) == 200
     assert {name: right[name] for name in TABLES[:-2]} == {name: left[name] for name in TABLES[:-2]}
     counted = "select kind, count(*), sum(row_count) from load_files group by kind order by kind"
-    assert packed.rows(counted) == [("events", 2, 400), ("songs", 2, 200)]
+    found = [(kind, files <= 2, rows) for kind, files, rows in packed.rows(counted)]
+    assert found == [("events", True, 400), ("songs", True, 200)], "a thread writes one or none"
     for world in worlds:
         world.close()
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from lib.figure import CONTEXT, OTHER, QUIET, STRONG, arrange, canvas, legend, styled
+from lib.analyse.figure import CONTEXT, OTHER, QUIET, STRONG, arrange, canvas, legend, styled
 
 TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 COLOURS = (STRONG, OTHER, QUIET, CONTEXT)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.pairs import PEERS, PRODUCT, BenchmarkError, Result, Side, Spent, compared, program
 from lib import ROOT
-from lib.records import EVENTS
+from lib.load.records import EVENTS
 
 PER_SCALE = 8_500  # events of lib.sample for a unit of its scale
 OTHERS = {

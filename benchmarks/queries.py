@@ -16,7 +16,7 @@ from benchmarks.loads import OURS, samples
 from benchmarks.pairs import PEERS, PRODUCT, BenchmarkError, Result, Spent, compared, program
 from benchmarks.questions import TABLES
 from lib import ROOT
-from lib.warehouse import SQL, render
+from lib.warehouse.templates import SQL, render
 
 OTHERS = {"postgres": "PostgreSQL", "chdb": "chDB", "polars": "Polars"}
 VALUES = {"level": "", "top": 10, "least": 5}

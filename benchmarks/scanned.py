@@ -20,7 +20,9 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from lib import ROOT, config, load, sample, warehouse
-from lib.warehouse import BOUND, SQL, STAR, TABLES, DuckDB, render
+from lib.warehouse.base import STAR, TABLES
+from lib.warehouse.duckdb import DuckDB
+from lib.warehouse.templates import BOUND, SQL, render
 
 ANALYSES = sorted(file.stem for file in (SQL / "analysis").glob("*.sql"))
 AUDITS = (*load.STAGE_AUDITS, *load.STAR_AUDITS)

@@ -5,6 +5,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def shorten_path(path: Path) -> str:
+    """Return `path` relative to the project's folder when it is below that, else whole."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
 def escape(text: str) -> str:
     """Return a text that can't steer a terminal: what can't be printed, except line breaks and
     tabs, as Python would write it."""

@@ -19,9 +19,10 @@ import nbformat
 import pytest
 import redshift_connector
 
-from lib import ROOT, cluster, config, provision, warehouse
+from lib import ROOT, config, provision, warehouse
 from lib.load import load
-from lib.warehouse import TABLES
+from lib.provision import cluster
+from lib.warehouse.base import TABLES
 from tests.browser import chromium
 from tests.standin.aws import Aws
 from tests.standin.redshift import Redshift
@@ -275,7 +276,7 @@ def double(tmp_path_factory):
             aws.endpoint, aws.creating = (redshift.host, redshift.port), 0
             for name, value in (aws.environment | {"SSL_CERT_FILE": redshift.ca_file}).items():
                 patch.setenv(name, str(value))
-            patch.setattr("lib.s3.CACHE", folder / "cache")
+            patch.setattr("lib.load.s3.CACHE", folder / "cache")
             patch.setattr("lib.aws.POLL", 0.01)
             driver = redshift_connector.core  # looks at a statement letter by letter
             patch.setattr(driver, "convert_paramstyle", lru_cache(driver.convert_paramstyle))

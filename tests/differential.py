@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lib.warehouse import SQL, TABLES, VIEWS, Warehouse
+from lib.warehouse.base import TABLES, VIEWS, Warehouse
+from lib.warehouse.templates import SQL
 
 # What says when and in which load a row came in differs between any two warehouses.
 OF_ITS_OWN = {"loaded_at"}

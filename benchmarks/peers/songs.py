@@ -10,8 +10,9 @@ import duckdb  # noqa: F401 lib imports all three when it needs them; of no peer
 import jinja2  # noqa: F401
 import pandas  # noqa: F401
 
-from lib import config, source, warehouse
-from lib.records import SONGS
+from lib import config, warehouse
+from lib.load import source
+from lib.load.records import SONGS
 
 
 def stage(data: str, file: str) -> int:

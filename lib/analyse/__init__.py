@@ -1,0 +1,1 @@
+"""04_analyse: numbers, charts and the report."""

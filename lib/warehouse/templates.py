@@ -1,0 +1,60 @@
+"""SQL templates: a file of lib/sql rendered in the words of one engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from lib import ROOT, UserError
+
+SQL = ROOT / "lib" / "sql"
+BOUND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+
+
+class WarehouseError(UserError):
+    """The warehouse can't be opened, or refused a statement."""
+
+
+@cache
+def _templates(dialect: str):
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(
+        loader=FileSystemLoader(SQL),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 SQL, not HTML: names come from code, values are bound
+    )
+    env.filters |= {"snake_case": snake_case, "literal": literal}
+    env.globals["engine"] = env.get_template(f"dialect/{dialect}.sql").module
+    shared = env.get_template("macros.sql").module
+    env.globals |= {name: macro for name, macro in vars(shared).items() if callable(macro)}
+    return env
+
+
+def render(name: str, dialect: str, **identifiers) -> list[str]:
+    """Return the statements of the file lib/sql/`name`.sql in the words of `dialect`.
+
+    `identifiers`: what the template needs besides the macros; from code, never from data.
+    """
+    text = _templates(dialect).get_template(f"{name}.sql").render(identifiers)
+    return [part.strip() for part in text.split(";\n") if part.strip()]
+
+
+def snake_case(field: str) -> str:
+    """Return a JSON field's name as its column's: firstName is first_name."""
+    return re.sub(r"([A-Z])", r"_\1", field).lower()
+
+
+def columns_of(fields: Iterable[str]) -> list[str]:
+    """Return the staging columns of a kind's JSON fields, in their order."""
+    return [snake_case(field) for field in fields]
+
+
+def literal(text: str) -> str:
+    """Return a text as an SQL literal, for the statements that take no bound values."""
+    if "\\" in text or "\0" in text:
+        raise WarehouseError(f"{text!r} can't be named in a statement: it holds \\ or NUL.")
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,437 @@
+"""The report: one file that opens anywhere, says what the notebook says, and fetches nothing."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from jupyter_client import KernelManager
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from traitlets.config import Config
+
+from lib import ROOT
+from lib.analyse import report
+from lib.analyse.page import parts
+from tests.browser import faults
+
+SCRIPT = parts()["script"]
+EVIL = "<script>alert(1)</script><img src='http://evil.example/x.png' onerror=alert(2)>"
+SETUP = """
+import sys
+import pandas as pd
+from IPython.display import HTML, Markdown
+from lib.analyse import charts
+evil = {evil!r}
+titles, where = [evil, "W" * 200, "Song"], "Lake " * 20
+songs = pd.DataFrame({{"song_title": titles, "where": where, "plays": [9, 8, 10]}})
+users = pd.DataFrame({{"day": pd.date_range("2018-11-01", periods=30), "users": range(30)}})
+texts = dict(subtitle="Users by day", source="Sparkify sample data")
+print("set up")
+"""
+
+
+def tagged(tag, source):
+    return new_code_cell(source, metadata={"tags": [tag]})
+
+
+CELLS = [
+    new_markdown_cell("# What listeners play\n\nAll plays; the price is $5 or $6."),
+    new_code_cell(SETUP.format(evil=EVIL), metadata={"tags": ["report-hide"]}),
+    new_markdown_cell("## Who listens?\n\n| a | b |\n|---|---|\n| " + "wide " * 60 + " | 2 |"),
+    new_code_cell(
+        "fig = charts.columns(users, x='day', y='users')\n"
+        "charts.finish(fig, title='29 users', alt='Columns that \"rise\" & <rise>', **texts,"
+        " to='{folder}/users')"
+    ),
+    new_code_cell("print('29 users listen.\\nMost pay.')\nprint('a warning', file=sys.stderr)"),
+    new_markdown_cell("## Which songs?"),
+    new_code_cell(
+        "fig = charts.bars(songs, label='song_title', value='plays')\n"
+        "charts.finish(fig, title='One song', alt='Bars', **texts, to='{folder}/songs')"
+    ),
+    new_code_cell("songs"),
+    new_code_cell("HTML(f'<table><tr><th>song</th></tr><tr><td>{evil}</td></tr></table>')"),
+    new_code_cell("Markdown(f'**Most played**: {evil} ![x](http://evil.example/y.png)')"),
+    new_code_cell("print(evil)\nsongs.song_title[0]"),
+    tagged(
+        "headline",
+        "names = ['figure', 'period', 'value', 'change', 'before']\n"
+        "week = ['24–30 Nov 2018', '1,655', '−5.5%', '1,752 on 17–23 Nov']\n"
+        "pd.DataFrame([['Plays', *week], [evil, *week[:2], '', '']], columns=names)",
+    ),
+    tagged(
+        "quality",
+        "checks = [['Audits', '1 of 9 failed', 'look'], [evil, evil, 'ok'], ['Files', '3', '']]\n"
+        "pd.DataFrame(checks, columns=['check', 'finding', 'state'])",
+    ),
+    tagged("about", "pd.DataFrame([['Run', evil]], columns=['fact', 'value'])"),
+    tagged("caution", "print('All of it is invented.', evil)"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Run a notebook as the runner would, and make its report."""
+    folder = tmp_path_factory.mktemp("report")
+    cells = [nbformat.from_dict(cell) for cell in CELLS]
+    for cell in cells:
+        cell.source = cell.source.replace("{folder}", str(folder))
+    nb = new_notebook(cells=cells)
+    quiet = Config({"KernelManager": {"transport_encryption": "auto"}})
+    manager = KernelManager(config=quiet, kernel_name="python3")
+    NotebookClient(nb, km=manager, resources={"metadata": {"path": str(ROOT)}}).execute()
+    nbformat.write(nb, folder / "04_analyse.ipynb")
+    report.write(folder / "04_analyse.ipynb", folder / "report.html", "Sparkify & <friends>")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(folder) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html) -> BeautifulSoup:
+    return BeautifulSoup(html, "html.parser")
+
+
+def notebook(tmp_path, *cells):
+    """Write a notebook that looks executed."""
+    for count, cell in enumerate(cell for cell in cells if cell.cell_type == "code"):
+        cell.execution_count = cell.get("execution_count") or count + 1
+    path = tmp_path / "04_analyse.ipynb"
+    nbformat.write(new_notebook(cells=list(cells)), path)
+    return path
+
+
+def said(text="hello"):
+    return new_code_cell("say()", outputs=[new_output("stream", text=text)])
+
+
+def picture(**metadata):
+    data = {"image/png": base64.b64encode(b"png").decode(), "text/plain": "<Figure>"}
+    output = new_output("display_data", data, metadata={"image/png": metadata})
+    return new_code_cell("draw()", outputs=[output])
+
+
+# What the page holds
+
+
+def test_the_page_says_what_it_is_and_what_it_may_load(html, page):
+    assert html.startswith("<!DOCTYPE html>")
+    assert page.html["lang"] == "en"
+    assert page.title.text == "Sparkify & <friends>"
+    assert "width=device-width" in page.find("meta", attrs={"name": "viewport"})["content"]
+    policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
+    assert policy.startswith("default-src 'none'; base-uri 'none'; form-action 'none'; ")
+    assert "img-src data:; style-src 'unsafe-inline'; script-src 'sha256-" in policy
+
+
+def test_nothing_is_fetched_and_only_the_project_s_own_script_is_there(html, page):
+    assert [script.text for script in page("script")] == [SCRIPT]
+    assert not page(["link", "iframe", "object", "embed", "base", "form"])
+    assert not [tag for tag in page(True) for name in tag.attrs if name.startswith("on")]
+    assert all(tag["src"].startswith("data:") for tag in page(src=True))
+    assert not re.search(r"url\(|@import", page.style.text)
+
+
+def test_every_picture_is_there_once_with_the_words_of_its_chart(page):
+    assert [img["alt"] for img in page("img")] == ['Columns that "rise" & <rise>', "Bars"]
+
+
+def test_pictures_are_the_saved_files(page, folder):
+    data = page.img["src"].removeprefix("data:image/png;base64,")
+    assert base64.b64decode(data) == (folder / "users.png").read_bytes()
+
+
+def test_headings_and_prose_are_kept_and_dollars_are_no_formula(page):
+    headings = ["What listeners play", "Who listens?", "Which songs?"]
+    assert [heading.text for heading in page(["h1", "h2"])] == headings
+    assert page.p.text == "All plays; the price is $5 or $6."
+
+
+def test_code_hidden_cells_and_warnings_are_left_out(html):
+    for text in ("charts.finish", "import pandas", "set up", "a warning", "In&nbsp;["):
+        assert text not in html
+
+
+def test_figures_and_facts_stand_out(page):
+    first, second = page.find(class_="band")("div")
+    assert first.dt.text == "Plays 24–30 Nov 2018"
+    changed = "▼ −5.5% from 1,752 on 17–23 Nov"
+    assert [dd.text for dd in first("dd")] == ["1,655", changed]
+    assert [dd.text for dd in second("dd")] == ["1,655"], "no change without an earlier week"
+    audits, _, files = page.find(class_="box")("div")
+    assert audits.text.split("\n") == ["Audits1 of 9 failed Needs a look"]
+    assert files.text == "Files3"
+    assert page.find("p", class_="caution").text.startswith("All of it is invented.")
+
+
+def test_the_headline_is_told_to_the_runner(folder):
+    first, second = report.headline(folder / "04_analyse.ipynb")
+    assert (first["figure"], first["value"]) == ("Plays", "1,655")
+    assert second["figure"].startswith("<script>alert(1)</script>")
+
+
+def test_without_a_complete_day_there_are_no_figures_and_a_sentence(tmp_path):
+    html = "<table><thead><tr><th>figure</th></tr></thead><tbody></tbody></table>"
+    output = new_output("execute_result", {"text/html": html}, execution_count=1)
+    cell = tagged("headline", "x") | {"outputs": [output]}
+    path = notebook(tmp_path, nbformat.from_dict(cell))
+    written = report.write(path, tmp_path / "report.html", "title").read_text("utf-8")
+    assert "The log holds no complete day yet" in written
+
+
+def test_what_a_cell_prints_is_a_paragraph_with_its_lines(page):
+    assert page.find("p", class_="said").text == "29 users listen.\nMost pay."
+
+
+def test_markup_in_data_is_shown_and_never_passed_through(page):
+    prints, plain = page("p", class_="said")[-1], page("pre")[-1]
+    _, frame, unescaped = page(class_="table")
+    marked = page.find("strong", string="Most played").parent
+    tagged = page(class_=["band", "box", "caution"])
+    assert len(tagged) == 4
+    for place in (prints, plain, frame, unescaped, marked, *tagged):
+        assert "<script>alert(1)</script>" in place.text
+        assert not place(["script", "img"])
+
+
+def test_a_print_that_came_in_several_messages_is_one_paragraph(tmp_path):
+    pieces = [new_output("stream", text=text) for text in ("29 us", "ers listen.\nMost", " pay.\n")]
+    warned = new_output("stream", name="stderr", text="a warning")
+    again = new_output("stream", text="And more.")
+    path = notebook(tmp_path, new_code_cell("say()", outputs=[*pieces, warned, again]))
+    html = report.write(path, tmp_path / "r.html", "title").read_text("utf-8")
+    page = BeautifulSoup(html, "html.parser")
+    assert [p.text for p in page("p", class_="said")] == [
+        "29 users listen.\nMost pay.",
+        "And more.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("html", "kept"),
+    [
+        ("<b>bold</b> & <i>", "&lt;b&gt;bold&lt;/b&gt; &amp; &lt;i&gt;"),
+        ("1 < 2 > 0 &lt;b&gt; &#60;b&#62;", "1 &lt; 2 &gt; 0 &lt;b&gt; &lt;b&gt;"),
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<ScRiPt src=//evil>", "&lt;ScRiPt src=//evil&gt;"),
+        ("<p onclick='alert(1)' style=x class=y id=z>a</p>", "<p>a</p>"),
+        ("<p title='>' onclick=alert(1)>a</p>", "<p>' onclick=alert(1)&gt;a</p>"),
+        ("<td colspan=2 rowspan='1 onclick=x'>a</td>", "<td>a</td>"),
+        (
+            '<TD COLSPAN="2" data-rowspan="4" rowspan="3">a</TD>',
+            '<td colspan="2" rowspan="3">a</td>',
+        ),
+        ("<p<script>alert(1)</script>", "&lt;p&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("a<!-- <p> --><img src=x>", "a&lt;img src=x&gt;"),
+        ("<!-<!-- -->- <p> -->", "&lt;!-- <p> --&gt;</p>"),
+        ("<![CDATA[<p>]]><?php <p> ?>", "&lt;![CDATA[<p>]]&gt;&lt;?php <p> ?&gt;</p></p>"),
+        ("<svg><style><p></style>", "&lt;svg&gt;"),
+        ("a</div></table><br/>b", "a<br/>b"),
+    ],
+)
+def test_of_an_outputs_markup_only_tables_and_paragraphs_are_kept(html, kept):
+    assert report.tables(html) == kept
+
+
+def test_tables_scroll_on_their_own_and_numbers_align(page):
+    table = page(class_="table")[1]
+    header, first, *_ = table("tr")
+    assert [cell.text for cell in header(class_="number")] == ["", "plays"]
+    assert [cell.text for cell in first(class_="number")] == ["0", "9"]
+
+
+# What no report is made of
+
+
+def test_a_picture_without_words_is_refused_by_its_heading(tmp_path):
+    asked = new_markdown_cell("# Report\n\n## Who *pays*?\n\ntext")
+    for cell in (picture(), picture(alt=""), picture(alt=None)):
+        path = notebook(tmp_path, asked, said(), cell)
+        with pytest.raises(report.ReportError, match=r"“Who \*pays\*\?”.*no alt text"):
+            report.write(path, tmp_path / "report.html", "title")
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_hidden_picture_needs_no_words(tmp_path):
+    hidden = picture() | {"metadata": {"tags": ["report-hide"]}}
+    path = notebook(tmp_path, said(), nbformat.from_dict(hidden))
+    assert "<img" not in report.write(path, tmp_path / "r.html", "title").read_text("utf-8")
+
+
+def test_a_failed_notebook_is_refused_in_one_sentence(tmp_path):
+    error = new_output("error", ename="KeyError", evalue="'plays'\nmore", traceback=["…"])
+    path = notebook(tmp_path, new_markdown_cell("## Songs"), new_code_cell("x", outputs=[error]))
+    with pytest.raises(report.ReportError) as raised:
+        report.write(path, tmp_path / "report.html", "title")
+    assert str(raised.value) == "04_analyse.ipynb failed under “Songs”: KeyError: 'plays'"
+
+
+def test_a_notebook_that_never_ran_is_refused(tmp_path):
+    path = notebook(tmp_path, new_markdown_cell("# Songs"), new_code_cell("1"))
+    with pytest.raises(report.ReportError, match="has no outputs; run it first"):
+        report.write(path, tmp_path / "report.html", "title")
+
+
+def test_a_notebook_that_stopped_halfway_is_refused(tmp_path):
+    path = notebook(tmp_path, said(), new_markdown_cell("## Songs"), new_code_cell("1"))
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[-1].execution_count = None
+    nbformat.write(nb, path)
+    with pytest.raises(report.ReportError, match="not run to its end; it stopped under “Songs”"):
+        report.write(path, tmp_path / "report.html", "title")
+
+
+def test_a_write_that_fails_leaves_the_last_report_as_it_was(tmp_path, monkeypatch):
+    path, to = notebook(tmp_path, said("first")), tmp_path / "out" / "report.html"
+    before = report.write(path, to, "title").read_bytes()
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        report.write(notebook(tmp_path, said("second")), to, "title")
+    assert to.read_bytes() == before
+    assert os.listdir(to.parent) == ["report.html"]
+
+
+def test_the_same_notebook_gives_the_same_bytes(folder, html):
+    again = report.write(folder / "04_analyse.ipynb", folder / "again.html", "Sparkify & <friends>")
+    assert again.read_text(encoding="utf-8") == html
+
+
+# What a reader sees
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+def test_it_opens_offline_without_a_fault_at_any_width(opened_offline, folder, width, scheme):
+    with opened_offline(folder / "report.html", width=width, scheme=scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("document.images.length") == 2
+        text, picture = (page.locator(name).first.bounding_box() for name in ("h1", "img"))
+        inset = picture["width"] * 0.15 / 6  # the white at a chart's edge
+        assert picture["x"] + inset == pytest.approx(text["x"], abs=1)
+        assert picture["width"] > 0.9 * min(width, 608)
+        assert faults(page) == []
+
+
+def test_a_table_is_sorted_by_mouse_and_by_keys(opened_offline, folder):
+    with opened_offline(folder / "report.html") as page:
+        table = page.locator(".table table").nth(1)
+        plays, title = (table.get_by_role("button", name=name) for name in ("plays", "song title"))
+        heading = table.locator("th", has_text="plays")
+
+        def shown():
+            return table.locator("tbody td:last-child").all_text_contents()
+
+        assert (shown(), heading.get_attribute("aria-sort")) == (["9", "8", "10"], None)
+        plays.click()
+        assert (shown(), heading.get_attribute("aria-sort")) == (["10", "9", "8"], "descending")
+        plays.press("Enter")
+        assert (shown(), heading.get_attribute("aria-sort")) == (["8", "9", "10"], "ascending")
+        title.focus()
+        page.keyboard.press("Space")
+        assert (shown(), heading.get_attribute("aria-sort")) == (["9", "10", "8"], None)
+        assert faults(page) == []
+
+
+def test_it_reads_the_same_without_script(browser, folder):
+    with browser.new_context(java_script_enabled=False, offline=True) as context:
+        page = context.new_page()
+        page.goto((folder / "report.html").as_uri())
+        assert page.locator("th", has_text="plays").inner_text() == "plays"
+        assert page.get_by_role("button").count() == 0
+        assert page.get_by_role("link", name="Which songs?").is_visible()
+
+
+def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(browser, html, tmp_path):
+    """Were something passed through, the browser itself would still refuse it."""
+    worse = tmp_path / "worse.html"
+    passed = "<script>document.title = 'ran'</script><img src='x.png' onerror='document.title = 1'>"
+    worse.write_text(html.replace("</main>", f"{passed}</main>"), encoding="utf-8")
+    (tmp_path / "x.png").write_bytes(b"")
+    with browser.new_context() as context:
+        page, refused = context.new_page(), []
+        page.on("console", lambda message: refused.append(message.text))
+        page.goto(worse.as_uri())
+        assert page.title() == "Sparkify & <friends>"
+        assert len(refused) == 3, refused
+
+
+def test_keys_lead_past_the_contents_to_the_report_and_to_each_chapter(opened_offline, folder):
+    with opened_offline(folder / "report.html", width=375) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.tagName") == "MAIN"
+        for link in page.locator("nav a").all():
+            target = page.locator(f'[id="{link.get_attribute("href")[1:]}"]')
+            assert target.inner_text() == link.inner_text()
+        assert page.locator("nav a").count() == page.locator("h2").count() == 2
+
+
+def test_on_paper_there_is_nothing_to_press(opened_offline, folder):
+    with opened_offline(folder / "report.html", scheme="dark") as page:
+        page.emulate_media(media="print")
+        assert not page.locator("nav").is_visible()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+            "rgb(255, 255, 255)"
+        )
+        assert page.evaluate("getComputedStyle(document.querySelector('figure')).breakInside") == (
+            "avoid"
+        )
+
+
+# As a PDF
+
+
+def make_pdf(folder, path: str = os.environ["PATH"]) -> tuple[int, list[str]]:
+    """Run make report-pdf with that PATH; return the exit code and the lines that it says."""
+    command = [shutil.which("make"), "-s", "-C", str(ROOT), "report-pdf", f"RUN={folder}"]
+    done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True)
+    said = (done.stdout + done.stderr).splitlines()
+    return done.returncode, [line for line in said if not line.startswith("make: ")]
+
+
+def test_the_pdf_is_written_by_the_installed_chromium(browser, folder):
+    assert make_pdf(folder) == (0, [f"{folder}/report.pdf"])
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+    assert not (folder / "part.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("fake", "report_is_there", "sentence"),
+    [
+        (None, True, "No Chromium or Chrome is installed here"),
+        ("echo half >part.pdf; exit 1", True, "chromium did not print"),
+        ("exit 0", True, "chromium did not print"),
+        ("echo whole >part.pdf", False, "There is no"),
+    ],
+)
+def test_what_can_not_be_printed_gets_one_sentence(tmp_path, fake, report_is_there, sentence):
+    run, programs = tmp_path / "a run", tmp_path / "bin"
+    run.mkdir()
+    programs.mkdir()
+    for name in ("id", "mv", "rm"):
+        (programs / name).symlink_to(shutil.which(name))
+    if fake:
+        (programs / "chromium").write_text(f"#!/bin/sh\n{fake}\n")
+        (programs / "chromium").chmod(0o755)
+    if report_is_there:
+        (run / "report.html").write_text("<!DOCTYPE html>")
+    code, (said,) = make_pdf(run, str(programs))
+    assert code == 2
+    assert sentence in said
+    assert f"{run}/report.html" in said
+    assert [file.name for file in run.iterdir()] == ["report.html"] * report_is_there

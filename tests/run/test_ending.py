@@ -1,0 +1,346 @@
+"""However a run ends: its exit code, one sentence, what still costs, and nothing left behind."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from lib import ROOT, SourceError, UserError, config, run
+from lib.aws import AwsError
+from lib.provision import cluster
+from lib.provision.plan import Plan, Step
+from lib.run import ending
+
+POSSIBLE = (
+    "The cluster sparkify-dwh may still be running in us-west-2 at $0.54 an hour until it is "
+    f"removed: {cluster.REMOVE}"
+)
+
+
+@pytest.fixture
+def options(tmp_path) -> list[str]:
+    """Options that keep a run of the sample within a folder."""
+    places = {"--database": tmp_path / "small.duckdb", "--runs": tmp_path / "runs"}
+    return [str(word) for pair in places.items() for word in pair]
+
+
+def nothing_left(kernels: list[psutil.Process]) -> bool:
+    """Tell whether all have ended; one that was being made ends when it misses its parent."""
+    return not psutil.wait_procs(kernels, timeout=20)[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGHUP, 129, "The terminal was closed."),
+        (signal.SIGTERM, 143, "Terminated."),
+        (signal.SIGINT, 130, "Interrupted."),
+    ],
+)
+def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(
+    options, tmp_path, number, code, said
+):
+    command = [sys.executable, "-m", "lib.run", *options]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
+        for line in process.stdout:
+            if "The plan" in line:
+                break
+        time.sleep(0.2)
+        kernels = psutil.Process(process.pid).children()
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == code
+    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
+    assert (journal["status"], journal["ended"]) == ("failed", said)
+    assert said in [entry.get("error") for entry in journal["notebooks"]]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # no process of the run is left
+    assert kernels
+    assert nothing_left(kernels)
+
+
+def test_a_run_stopped_before_its_kernel_is_up_says_only_that(options):
+    command = [sys.executable, "-m", "lib.run", *options]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
+        while not (kernels := psutil.Process(process.pid).children()):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.startswith("\nInterrupted. ")
+    assert "Traceback" not in said
+    assert nothing_left(kernels)
+
+
+def test_a_signal_that_nohup_ignores_ends_no_run(own_notebook):
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run.main(own_notebook("import os; os.kill(os.getppid(), 1)")) == 0
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+# Where output goes
+
+
+def started(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess:
+    """Run the runner with a shell's redirection; give its exit code and what it says."""
+    command = f'{sys.executable} -m lib.run "$@" {shell}'
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command, "bash", *words],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
+def test_a_pipe_that_is_closed_ends_a_run_with_one_sentence(options, tmp_path):
+    done = started(*options, "--only", "01", shell="| head -1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("\nThe output can't be written any more: Broken pipe.")
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
+    assert journal["ended"].startswith("The output can't be written")
+
+
+@pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_run_without_output_runs_all_the_same(options, shell):
+    done = started(*options, "--only", "01", shell=shell)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_letters_that_an_encoding_lacks_are_shown_as_question_marks(options, encoding):
+    done = started(*options, "--only", "01", PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The plan ?" in done.stdout
+
+
+def test_no_home_folder_is_one_sentence(options, tmp_path):
+    patch = "import pwd\ndef getpwuid(_): raise KeyError\npwd.getpwuid = getpwuid\n"
+    (tmp_path / "sitecustomize.py").write_text(patch)
+    words = [sys.executable, "-m", "lib.run", *options, "--only", "01"]
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    environment["PYTHONPATH"] = f"{tmp_path}:{ROOT}"
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("There is no home folder, which Jupyter needs; set HOME to")
+
+
+# What can't be written
+
+
+@contextmanager
+def room(size: int):
+    """Let no file grow beyond a size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_a_full_disk_under_the_runs_is_one_sentence(own_notebook, tmp_path, capsys, size):
+    words = own_notebook("print('x' * 10_000)")
+    with room(size):
+        assert run.main(words) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/runs/" in said
+    assert "can't be written: File too large; name another folder, or make room there." in said
+    assert "Traceback" not in said
+
+
+def test_runs_that_are_removed_meanwhile_are_one_sentence(own_notebook, tmp_path, capsys):
+    words = own_notebook(f"import shutil; shutil.rmtree({str(tmp_path / 'runs')!r})")
+    assert run.main(words) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/runs/" in said
+    assert "can't be written: " in said
+    assert "Traceback" not in said
+
+
+# What nobody thought of
+
+
+def fail(*_, **__):
+    raise ValueError("nobody thought of\x1b[2J this")
+
+
+def test_an_unexpected_exception_is_one_sentence_that_says_where_its_details_are(
+    own_notebook, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr("lib.run.execution.run_notebook", fail)
+    assert run.main(own_notebook("1")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "\nUnexpectedly, ValueError: nobody thought of\\x1b[2J this\nDetails are"
+    )
+    assert "Traceback" not in said
+    (details,) = (tmp_path / "runs" / "latest").glob("traceback-*.txt")
+    assert f"Details are in {tmp_path}/runs/" in said
+    assert details.name in said
+    assert "in fail\n" in details.read_text()
+
+
+def test_an_unexpected_exception_before_a_run_says_the_same(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(run, "answer_question", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run.main(["--status"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Unexpectedly, ValueError: nobody thought of")
+    assert [str(file) in said for file in tmp_path.glob("traceback-*.txt")] == [True]
+
+
+def test_what_a_file_is_named_steers_no_terminal(own_notebook, capsys):
+    assert str(UserError("a\x1b[31m\x9b\r\u202eb\n\tc")) == "a\\x1b[31m\\x9b\\r\\u202eb\n\tc"
+    assert str(SourceError("Björk · 音 \udcff")) == "Björk · 音 \\udcff"
+    assert run.main(["--config", "/no/\x1b[2J.cfg"]) == 2
+    assert run.main(["--\x1b[2J"]) == 2
+    assert run.main(own_notebook("raise ValueError('/no/\x1b[2J.json')")) == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert said.err.count("\\x1b[2J") == 3
+
+
+# What still runs and costs
+
+
+@pytest.fixture
+def on_redshift(own_notebook, tmp_path):
+    """Let the runner run one notebook of the test's own as if on redshift."""
+    (tmp_path / "dwh.cfg").write_text("[CLUSTER]\nCLIENT_CIDR = 203.0.113.7/32\n")
+    more = ["--target", "redshift", "--config", str(tmp_path / "dwh.cfg")]
+    return lambda *sources: [*own_notebook(*sources), *more]
+
+
+def refuse(_):
+    raise AwsError("Your AWS session has expired; log in again.")
+
+
+def interrupt(_):
+    signal.raise_signal(signal.SIGINT)
+
+
+STOP = "import os, time; os.kill(os.getppid(), {0}); time.sleep(60)"
+REMOVED = "import shutil; shutil.rmtree({runs!r})"
+
+
+@pytest.mark.parametrize("asked", [refuse, interrupt, fail])
+@pytest.mark.parametrize(
+    ("cell", "code"),
+    [
+        ("1 / 0", 1),
+        (STOP.format(1), 129),
+        (STOP.format(2), 130),
+        (STOP.format(15), 143),
+        (REMOVED, 1),
+        ("1", 0),
+    ],
+)
+def test_whatever_ends_a_run_says_what_may_be_running_also_when_aws_can_not_be_asked(
+    on_redshift, tmp_path, monkeypatch, capsys, asked, cell, code
+):
+    monkeypatch.setattr(cluster, "running", asked)
+    assert run.main(on_redshift(cell.format(runs=str(tmp_path / "runs")))) == code
+    said = capsys.readouterr()
+    words = said.err if code else said.out
+    assert words.rstrip().endswith(f"{POSSIBLE} --config {tmp_path}/dwh.cfg")
+    assert "Traceback" not in words
+    if cell != REMOVED:
+        journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
+        assert journal["still_running"].endswith(f"{POSSIBLE} --config {tmp_path}/dwh.cfg")
+
+
+def test_what_a_closed_terminal_can_not_show_is_in_the_journal(
+    on_redshift, tmp_path, monkeypatch, capsys
+):
+    still = f"The cluster x is available and costs $1.00/h until it is removed: {cluster.REMOVE}"
+    monkeypatch.setattr(cluster, "running", lambda _: still)
+
+    def hang_up(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    words = on_redshift(STOP.format(1))
+    monkeypatch.setattr("builtins.print", hang_up)
+    assert run.main(words) in (1, 129)  # whether the signal or the broken terminal comes first
+    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
+    assert journal["still_running"] == still
+
+
+def test_the_journal_says_what_may_be_running_from_the_runs_begin_on(
+    on_redshift, tmp_path, monkeypatch, capsys
+):
+    """A run that is killed has no last words."""
+    monkeypatch.setattr(cluster, "running", lambda _: "")
+    file = tmp_path / "runs" / "latest" / "journal.json"
+    possible = f"{POSSIBLE} --config {tmp_path}/dwh.cfg"
+    cell = f"import json; assert json.load(open({str(file)!r}))['still_running'] == {possible!r}"
+    assert run.main(on_redshift(cell)) == 0, capsys.readouterr().err
+    assert json.loads(file.read_text())["still_running"] == "", "AWS has said that nothing is"
+    assert "cluster" not in capsys.readouterr().out
+
+
+def test_nothing_is_asked_or_said_of_aws_on_local_and_of_a_cluster_made_elsewhere(
+    own_notebook, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(cluster, "running", refuse)
+    assert run.main(own_notebook("1 / 0")) == 1
+    assert "AWS" not in capsys.readouterr().err
+    own = tmp_path / "dwh.cfg"
+    own.write_text("[DB]\nHOST = elsewhere.example.com\n")
+    settings = config.load(own, environ={}, target="redshift")
+    assert ending.describe_possible(settings, "") == ""
+
+
+def test_the_price_of_last_words_is_the_plans_else_the_bundled_one_of_all_nodes(settings):
+    two = settings(target="redshift", num_nodes=2, client_cidr="203.0.113.7/32")
+    assert "at $1.09 an hour" in ending.describe_possible(two, "")
+    assert "at $0.80 an hour" in ending.describe_possible(two, "$0.80 an hour")
+    other = settings(target="redshift", node_type="new.large", client_cidr="203.0.113.7/32")
+    assert "at an unknown price" in ending.describe_possible(other, "")
+
+
+def test_the_plan_that_is_confirmed_shows_what_will_be_removed_at_the_end(
+    tmp_path, monkeypatch, capsys
+):
+    told = []
+    step = Step("cluster", "sparkify-dwh", "missing", "create", print, "$0.60/h")
+    price = ("price", "$0.60 an hour, $14.40 a day, and $0.02 a month")
+    header = (("account", "123456789012, region us-west-2"), price)
+    plan = Plan("redshift", (step,), header, "Nothing was created; add --yes.")
+
+    def describe(settings, name, keep, everything):
+        told.append((name, keep, everything))
+        return "At the end: the cluster."
+
+    monkeypatch.setattr("lib.provision.creation", lambda settings, name: plan)
+    monkeypatch.setattr("lib.provision.describe_end", describe)
+    (tmp_path / "dwh.cfg").write_text("[CLUSTER]\nCLIENT_CIDR = 203.0.113.7/32\n")
+    words = ["--config", str(tmp_path / "dwh.cfg"), "--target", "redshift", "--name", "mine"]
+    words += ["--runs", str(tmp_path / "runs")]
+    for more in ([], ["--keep"], ["--teardown"]):
+        assert run.main([*words, *more]) == 2
+        said = capsys.readouterr()
+        assert said.out.index("$0.60 an hour") < said.out.index("At the end: the cluster.")
+        assert said.err == "Nothing was created; add --yes.\n"
+    assert told == [("mine", False, False), ("mine", True, False), ("mine", False, True)]
+    options = run.parser().parse_args([*words, "--yes"])
+    made = run.prepare_run(options, run.read_settings(options))
+    assert made.settings.aws.account == "123456789012", "a later login is not the planned account"
+    assert "at $0.60 an hour until" in made.may_run

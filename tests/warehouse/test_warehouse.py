@@ -1,0 +1,397 @@
+"""One small interface over an engine: what opens, is refused, is bound, rolls back."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import datetime
+
+import duckdb
+import pytest
+import sqlglot
+
+from lib import UserError, warehouse
+from lib.load import STAR_AUDITS
+from lib.load.records import EVENTS
+from lib.warehouse import connect
+from lib.warehouse.base import TABLES
+from lib.warehouse.templates import SQL, WarehouseError, render
+
+DIALECTS = sorted(file.stem for file in (SQL / "dialect").glob("*.sql"))
+STATEMENTS = sorted(
+    str(file.relative_to(SQL).with_suffix(""))
+    for file in SQL.rglob("*.sql")
+    if file.parent.name not in ("dialect", "sql")
+)
+QUERIES = [
+    name
+    for name in STATEMENTS
+    if name.startswith(("analysis/", "audit/", "status/"))
+    or name in ("load/ledger", "load/spans", "load/next_batch", "load/committed")
+]
+IDENTIFIERS = {
+    **{"tables": TABLES, "table": "staging_events", "fields": EVENTS.fields, "kind": "events"},
+    **{"columns": ["artist", "auth"], "manifest": "s3://bucket/manifest", "role": "arn:aws:iam::1"},
+    **{"region": "us-west-2", "json": "auto", "gzip": True, "timeformat": "epochmillisecs"},
+    **{"maxerror": 0, "home": "main", "all": False, "audits": STAR_AUDITS},
+    **{"version": "1.0", "created_at": "2018-11-01 00:00:00", "milliseconds": 1000},
+    **{"reader": "dwh_reader", "own": True},
+    "levels": ("free", "paid"),
+}
+VALUES = {
+    "batch_id": 1,
+    "first_batch": 1,
+    "min_coverage": 0.5,
+    "kind": "events",
+    "top": 10,
+    "least": 5,
+    "level": "",
+    "session_id": 1,
+    "data_kind": "own",
+    "file": "plays.csv",
+    "earliest_ms": 0,
+    "latest_ms": 2**53,
+}
+VALUES |= {"since": datetime(2018, 11, 1), "until": datetime(2018, 11, 2)}
+VALUES |= {"loaded_at": datetime(2018, 11, 1)}
+UNKNOWN_TO_THE_PARSER = re.compile(
+    r"^(lock table|declare|fetch|create user|grant select) ", re.MULTILINE
+)
+OTHER = """
+import sys, duckdb
+held = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "True")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another_process(file, read_only=False):
+    """Keep a database file open in another process, and give that process."""
+    command = [sys.executable, "-c", OTHER, str(file), str(read_only)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"open\n"
+        yield other
+        other.stdin.close()
+
+
+def refused(settings, **how) -> str:
+    """Return the sentence that opening the warehouse is refused with."""
+    with pytest.raises(WarehouseError) as caught:
+        connect(settings, **how)
+    return str(caught.value)
+
+
+# Opening
+
+
+def test_a_missing_file_is_not_made_by_asking(settings):
+    made = settings()
+    assert refused(made) == (
+        f"There is no warehouse at {made.database}; run 01_provision first, "
+        "or name another file with the parameter database."
+    )
+    assert not made.database.exists()
+
+
+def test_a_file_is_made_when_that_is_asked_for(settings):
+    connect(settings(), create=True).close()
+    assert settings().database.exists()
+
+
+def test_a_file_that_another_process_holds_names_the_process(dwh, settings):
+    dwh().close()
+    with held_by_another_process(settings().database) as other:
+        said = refused(settings())
+    assert re.fullmatch(
+        rf"{settings().database} is in use by process {other.pid} \(python[\d.]*\); close that "
+        "notebook's kernel or stop that program, then run this again.",
+        said,
+    )
+
+
+def test_a_file_is_free_again_when_its_process_has_ended(dwh, settings):
+    dwh().close()
+    with held_by_another_process(settings().database):
+        pass
+    connect(settings()).close()
+
+
+def test_several_processes_can_read_one_file_at_once(dwh, settings):
+    dwh().close()
+    with held_by_another_process(settings().database, read_only=True):
+        reader = connect(settings(), read_only=True)
+        assert reader.coverage() == (0, 0)
+        reader.close()
+
+
+def test_a_file_opened_for_questions_is_not_written_to(dwh, settings):
+    dwh().close()
+    reader = connect(settings(), read_only=True)
+    with pytest.raises(WarehouseError, match="read-only"):
+        reader.run("load/merge_time", first_batch=1)
+    reader.close()
+
+
+def test_a_file_that_this_process_has_open_says_so(dwh, settings):
+    dwh()
+    assert refused(settings(), read_only=True) == (
+        f"{settings().database} is open already in this process; close it first: dwh.close()."
+    )
+
+
+@pytest.mark.parametrize("how", [{}, {"create": True}, {"read_only": True}])
+@pytest.mark.parametrize("content", ["", "a letter, not a database. " * 500])
+def test_a_file_that_is_no_duckdb_database_is_left_as_it_is(settings, content, how):
+    settings().database.write_text(content)
+    assert refused(settings(), **how) == (
+        f"{settings().database} is not a DuckDB database; "
+        "name another file with the parameter database."
+    )
+    assert settings().database.read_text() == content
+
+
+def test_a_database_of_another_program_is_left_as_it_is(settings):
+    file = settings().database
+    with sqlite3.connect(file) as other:
+        other.execute("create table mine (a)")
+    other.close()
+    before = file.read_bytes()
+    assert refused(settings()) == (
+        f"{file} is not a DuckDB database; name another file with the parameter database."
+    )
+    assert file.read_bytes() == before
+
+
+def test_a_folder_in_place_of_the_file_is_named(settings):
+    settings().database.mkdir()
+    assert refused(settings()).startswith(f"{settings().database} can't be opened: ")
+
+
+def test_a_warehouse_shows_its_target_engine_and_file(dwh, settings):
+    assert re.fullmatch(rf"local · DuckDB [\d.]+ · {settings().database}", repr(dwh()))
+
+
+def test_memory_and_threads_are_as_set(dwh):
+    cursor = dwh(memory_limit="512MiB", threads=1).cursor()
+    shown = "select current_setting('memory_limit'), current_setting('threads')"
+    assert cursor.execute(shown).fetchall() == [("512.0 MiB", 1)]
+
+
+@pytest.mark.parametrize(("threads", "memory"), [(1, "732.4 MiB"), (8, "1.4 GiB")])
+def test_memory_that_is_not_set_is_what_the_threads_need(dwh, threads, memory):
+    shown = dwh(threads=threads).cursor().execute("select current_setting('memory_limit')")
+    assert shown.fetchall() == [(memory,)]
+
+
+def test_threads_need_no_more_memory_than_duckdb_takes_by_itself(dwh):
+    def limit(cursor) -> float:
+        ((shown,),) = cursor.execute("select current_setting('memory_limit')").fetchall()
+        return float(shown.removesuffix(" GiB"))
+
+    assert limit(dwh(threads=1024).cursor()) <= limit(duckdb.connect())
+
+
+def test_words_mean_what_they_mean_on_redshift(dwh):
+    cursor = dwh().cursor()
+    assert cursor.execute("select 1 / 2").fetchall() == [(0,)]
+    numbers = "select x from (values (1), (null), (2)) as numbers(x) order by x"
+    assert cursor.execute(numbers).fetchall() == [(1,), (2,), (None,)]
+    assert cursor.execute(f"{numbers} desc").fetchall() == [(None,), (2,), (1,)]
+
+
+# The model
+
+
+def test_the_tables_have_the_columns_of_the_design(dwh):
+    cursor = dwh().cursor()
+    columns: dict[str, list[str]] = {}
+    cursor.execute(
+        "select table_name, column_name from information_schema.columns order by ordinal_position"
+    )
+    for table, column in cursor.fetchall():
+        columns.setdefault(table, []).append(column)
+    named = {table: " ".join(columns[table]) for table in TABLES}
+    assert {table: text.removesuffix(" batch_id") for table, text in named.items()} == {
+        "staging_events": "artist auth first_name gender item_in_session last_name length level "
+        "location method page registration session_id song status ts user_agent user_id "
+        "start_time",
+        "staging_songs": "artist_id artist_latitude artist_location artist_longitude artist_name "
+        "duration num_songs song_id title year",
+        "users": "user_key user_id first_name last_name gender level valid_from valid_to "
+        "is_current",
+        "songs": "song_id title artist_id year duration",
+        "artists": "artist_id name location latitude longitude",
+        "time": "start_time hour day week month year weekday",
+        "songplays": "songplay_key start_time played_at user_key level song_id artist_id "
+        "session_id item_in_session song_title artist_name location user_agent",
+        "load_files": "file_key kind size_bytes content_hash row_count reject_count batch_id "
+        "loaded_at device inode mtime_ns ctime_ns",
+        "load_rejects": "file_key line field reason raw_text",
+    }
+
+
+def test_making_the_tables_again_keeps_what_is_in_them(world, song, event):
+    world.catalogue(song())
+    world.log(event())
+    world.load()
+    before = world.tables()
+    world.dwh.create_schema()
+    assert world.tables() == before
+
+
+@pytest.mark.parametrize("do", ["create_schema", "load"])
+def test_tables_of_an_earlier_version_are_told_in_one_sentence(world, song, event, do):
+    world.catalogue(song())
+    world.log(event())
+    world.dwh._execute("alter table load_rejects drop column field")
+    with pytest.raises(UserError, match=r"^The table load_rejects has no column field: .*anew"):
+        world.dwh.create_schema() if do == "create_schema" else world.load()
+
+
+def test_row_counts_name_every_table(dwh):
+    assert dwh().row_counts() == dict.fromkeys(TABLES, 0)
+
+
+def test_a_missing_table_says_which_notebook_makes_it(settings):
+    empty = connect(settings(), create=True)
+    with pytest.raises(WarehouseError) as caught:
+        empty.coverage()
+    assert str(caught.value) == "The warehouse has no table songplays; run 02_schema first."
+    empty.close()
+
+
+# Statements
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_renders_for_every_engine_and_says_what_it_is(name, dialect):
+    assert (SQL / f"{name}.sql").read_text().startswith("-- ")
+    for statement in render(name, dialect, **IDENTIFIERS):
+        assert not re.search(r"\{\{|\{%|\{#|\bNone\b|;\s*$", statement)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_every_statement_is_redshift_sql(name):
+    for statement in render(name, "redshift", **IDENTIFIERS):
+        parsed = sqlglot.parse_one(statement, dialect="redshift")
+        unknown = bool(UNKNOWN_TO_THE_PARSER.search(statement))
+        assert isinstance(parsed, sqlglot.exp.Command) is unknown, statement
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_statement_outside_of_the_dialects_names_an_engine(name):
+    assert not re.search(r"(?i)duckdb|redshift|postgres", (SQL / f"{name}.sql").read_text())
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_query_runs_on_an_empty_warehouse(dwh, name):
+    empty = dwh()
+    empty.run("load/merge_users", first_batch=1)  # audits ask for what it has changed
+    frame = empty.frame(name, IDENTIFIERS, **VALUES)
+    assert len(frame.columns) > 0
+    if name.startswith("audit/"):
+        assert frame.empty
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_value_that_a_statement_asks_for_is_one_that_is_bound(dialect):
+    asked = {
+        value
+        for name in STATEMENTS
+        for statement in render(name, dialect, **IDENTIFIERS)
+        for value in warehouse.templates.BOUND.findall(statement)
+    }
+    assert asked == {*VALUES} | ({"files"} if dialect == "duckdb" else set())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["'; drop table songs; --", "a:b :batch_id $batch_id $1 ? %s {{ 7 }} {% x %}", "\\", '"'],
+)
+def test_a_value_is_data_whatever_it_looks_like(world, song, event, text):
+    world.catalogue(song(title=text, artist_name=text))
+    world.log(event(song=text, artist=text, location=text, userAgent=text, userId=text))
+    world.load()
+    stripped = text.strip()
+    assert world.rows(
+        "select song_title, artist_name, location, user_agent, song_id from songplays"
+    ) == [(stripped, stripped, text, text, song()["song_id"])]
+    assert world.rows("select title from songs") == [(stripped,)]
+    assert world.dwh.rows("load/ledger", kind=text) == []
+
+
+# Transactions
+
+
+def insert_an_hour(made, then=lambda: None) -> None:
+    made._execute("insert into time values (2018110109, 9, 1, 44, 11, 2018, 4)")
+    then()
+
+
+@pytest.mark.parametrize("error", [ValueError, WarehouseError, KeyboardInterrupt, SystemExit])
+def test_a_transaction_leaves_nothing_of_itself_when_it_fails_in_any_way(dwh, error):
+    made = dwh()
+
+    def fail():
+        assert made.row_counts()["time"] == 1
+        raise error
+
+    with pytest.raises(error), made.transaction():
+        insert_an_hour(made, fail)
+    assert made.row_counts()["time"] == 0
+
+
+def test_a_transaction_leaves_nothing_of_itself_when_a_statement_is_refused(dwh):
+    made = dwh()
+    with pytest.raises(WarehouseError, match="no_such_table"), made.transaction():
+        insert_an_hour(made, lambda: made.run("status/staged", {"table": "no_such_table"}))
+    assert made.row_counts()["time"] == 0
+
+
+def test_a_transaction_keeps_all_of_what_it_did_and_the_next_one_can_begin(dwh, settings):
+    made = dwh()
+    for hours in (1, 2):
+        with made.transaction():
+            insert_an_hour(made)
+        assert made.row_counts()["time"] == hours
+    made.close()
+    reopened = connect(settings(), read_only=True)
+    assert reopened.row_counts()["time"] == 2
+    reopened.close()
+
+
+def test_nothing_of_a_transaction_is_seen_before_it_ends(dwh):
+    made = dwh()
+    with made.transaction():
+        insert_an_hour(made)
+        assert made.cursor().execute("select count(*) from time").fetchall() == [(0,)]
+    assert made.cursor().execute("select count(*) from time").fetchall() == [(1,)]
+
+
+def test_what_a_killed_process_spilled_is_removed_when_the_file_is_opened_to_write(dwh, settings):
+    dwh().close()
+    folder = settings().database.with_name("dwh.duckdb.tmp")
+    folder.mkdir()
+    spilled, other = folder / "duckdb_temp_storage_S96K-0.tmp", folder / "notes.txt"
+    spilled.touch(), other.touch()
+    connect(settings(), read_only=True).close()
+    assert spilled.exists(), "another reader may be using it"
+    connect(settings()).close()
+    assert [*folder.iterdir()] == [other]
+
+
+def test_a_frames_rows_are_added_by_the_names_of_its_columns(dwh):
+    import pandas as pd
+
+    made, now = dwh(), datetime(2018, 11, 1, 9, 30, 0, 123456)
+    row = {"content_hash": "f" * 64, "kind": "events", "file_key": "/a.json", "size_bytes": 1}
+    row |= {"row_count": 2, "reject_count": 0, "batch_id": 1, "loaded_at": now}
+    made.append("load_files", pd.DataFrame([row]))
+    assert made.cursor().execute("select * from load_files").fetchall() == [
+        ("/a.json", "events", 1, "f" * 64, 2, 0, 1, now, None, None, None, None)
+    ]
+    with pytest.raises(WarehouseError):
+        made.run("load/append", {"table": "load_files", "columns": ["file_key"]})

@@ -1,153 +1,96 @@
-"""Settings: dwh.cfg, environment and overrides, validated before anything else happens.
+"""Settings: dwh.cfg, environment and options, validated before anything else happens.
 
-Precedence: override (notebook parameter, command-line option), then the environment
-(`DWH_SECTION_KEY`), then dwh.cfg, then the default. Relative paths start at the project's folder.
+Precedence: option (notebook parameter, command line), environment (`DWH_SECTION_KEY`), dwh.cfg,
+default. dwh.cfg.example says what each key does. Relative paths start at the project's folder.
 """
 
 from __future__ import annotations
 
-import configparser
 import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, make_dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from lib import ROOT, UserError
 
-# By the kind of data: what to name as the source of a figure, and the DuckDB file, one for each, so
-# that the sample never mixes with other data.
+# By the kind of data: the source that charts name, and the DuckDB file: the sample has its own.
 SOURCES = {"sample": "Sparkify sample (invented data)", "own": "Sparkify event logs"}
 DATABASES = {"sample": "data/sample.duckdb", "own": "data/warehouse.duckdb"}
-LEVEL = r"[A-Za-z0-9 ._+-]{1,16}"  # as many bytes as its column holds
+TYPES = {bool: "true or false", int: "a whole number", float: "a number"}
+TYPES |= {date: "a date such as 2018-11-30"}
 
 
 class ConfigError(UserError):
     """A setting that is unknown or has a value that can't be used."""
 
 
-def option(
-    default, doc: str, *, choices: tuple = (), minimum=None, maximum=None, secret: bool = False
-):
-    """Declare one setting: its default, one line on what it does, and what it accepts."""
-    about = {"doc": doc, "choices": choices, "least": minimum, "most": maximum, "secret": secret}
-    return field(default=default, repr=not secret, metadata=about)
+def option(default, *, secret: bool = False, **accepted) -> Field:
+    """Declare a key that accepts only some values: `choices`, or from `least` to `most`, or strings
+    that match a regular expression, `pattern`, which is `expected` in words."""
+    return field(default=default, repr=not secret, metadata=accepted)
+
+
+LEVEL = r" *[A-Za-z0-9._+-]([A-Za-z0-9 ._+-]{0,14}[A-Za-z0-9._+-])? *"  # its column holds 16 bytes
+LEVELS = "names of at most 16 letters or digits with commas between"
+SIZE, SHARE = r"((?i:\d+(\.\d+)?\s*[KMGT]i?B))?", r"\d+(\.\d+%|%)?"
+# Every key with its default, whose type its values have.
+SECTIONS = {
+    "DWH": {"TARGET": option("local", choices=("local", "redshift"))},
+    "DATA": {"LOG_DATA": "", "LOG_JSONPATH": "", "SONG_DATA": "", "REGION": "us-west-2"},
+    "LOCAL": {
+        "DATABASE": option("", pattern="(?!.*://).*", expected="a file of this machine"),
+        "MEMORY_LIMIT": option("", pattern=SIZE, expected="a size such as 4GB"),
+        "THREADS": option(0, least=0, most=1024),
+    },
+    "LOAD": {
+        "MAX_REJECTS": option("0", pattern=SHARE, expected="a count or a share such as 0.1%"),
+        "MIN_COVERAGE": option(0.0, least=0, most=1),
+        "EARLIEST": option(date(2000, 1, 1), least=date(1970, 1, 1)),
+        "LEVELS": option("free, paid", pattern=f"{LEVEL}(,{LEVEL})*", expected=LEVELS),
+    },
+    "AWS": {"PROFILE": "", "REGION": "us-west-2", "ACCOUNT": ""}
+    | {"KEY": option("", secret=True), "SECRET": option("", secret=True)},
+    "CLUSTER": {
+        "IDENTIFIER": "sparkify-dwh",
+        "NODE_TYPE": "ra3.large",
+        "NUM_NODES": option(1, least=1),
+        "ACCESS": option("my-ip", choices=("my-ip", "vpc")),
+        "CLIENT_CIDR": "",
+        "MAX_HOURLY_USD": option(1.0, least=0),
+        "EXPIRES_HOURS": option(24, least=1),
+        "SNAPSHOT_DAYS": option(7, least=1, most=35),
+        "FINAL_SNAPSHOT_DAYS": option(0, least=0),
+        "AUDIT_LOGS": False,
+        "VPC": "",
+    },
+    "DB": {"NAME": "sparkify", "USER": "dwh_admin", "PORT": option(5439, least=1), "HOST": ""},
+    "IAM_ROLE": {"NAME": "sparkify-dwh-copy", "ARN": ""},
+}
+
+
+def _make_class(name: str, /, **values) -> type:
+    """Make a class with these attributes and defaults, which can't be changed."""
+    typed = [(key, type(getattr(of, "default", of)), of) for key, of in values.items()]
+    return make_dataclass(name, typed, frozen=True)
+
+
+PARTS = {
+    section.lower(): _make_class(section, **{key.lower(): of for key, of in keys.items()})()
+    for section, keys in SECTIONS.items()
+}
+KEYS = {(name.upper(), key.name.upper()): key for name in PARTS for key in fields(PARTS[name])}
+Load, Aws = type(PARTS["load"]), type(PARTS["aws"])
+Load.level_names = property(lambda load: tuple(name.strip() for name in load.levels.split(",")))
 
 
 @dataclass(frozen=True)
-class Dwh:
-    """[DWH]: which warehouse."""
-
-    target: str = option("local", "the warehouse: local or redshift", choices=("local", "redshift"))
-
-
-@dataclass(frozen=True)
-class Data:
-    """[DATA]: where the JSON lies."""
-
-    log_data: str = option("", "event logs: a folder or s3://…; empty: the sample")
-    log_jsonpath: str = option("", "jsonpaths file of the event logs, for COPY on Redshift")
-    song_data: str = option("", "song metadata: a folder or s3://…; empty: the sample")
-    region: str = option("us-west-2", "region of the bucket that holds the data")
-
-
-@dataclass(frozen=True)
-class Local:
-    """[LOCAL]: the embedded warehouse."""
-
-    database: str = option("", "DuckDB file; empty: data/sample.duckdb or data/warehouse.duckdb")
-    memory_limit: str = option("", "memory of DuckDB, such as 4GB; empty: what its threads need")
-    threads: int = option(
-        0, "threads that DuckDB may use; 0: one for each core", minimum=0, maximum=1024
-    )
-
-
-@dataclass(frozen=True)
-class Load:
-    """[LOAD]: what a load lets pass."""
-
-    max_rejects: str = option("0", "bad records that a load may leave out: a count, or as 0.1%")
-    min_coverage: float = option(
-        0.0, "smallest share of matched plays, 0 to 1", minimum=0, maximum=1
-    )
-    earliest: date = option(  # noqa: RUF009 nobody can change a date
-        date(2000, 1, 1), "first day that an event can be of (UTC)", minimum=date(1970, 1, 1)
-    )
-    levels: str = option("free, paid", "levels that an event can have, with commas between")
-
-    @property
-    def level_names(self) -> tuple[str, ...]:
-        """The levels that an event can have."""
-        return tuple(level.strip(" ") for level in self.levels.split(","))
-
-
-@dataclass(frozen=True)
-class Aws:
-    """[AWS]: who asks, and where."""
-
-    profile: str = option("", "profile of ~/.aws; empty: the default credential chain")
-    region: str = option("us-west-2", "region of the cluster")
-    account: str = option("", "the only account to work in; empty: any")
-    key: str = option("", "access key; only in a private file (0600)", secret=True)
-    secret: str = option("", "secret key; only in a private file (0600)", secret=True)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """[CLUSTER]: the Redshift cluster."""
-
-    identifier: str = option("sparkify-dwh", "name of the cluster")
-    node_type: str = option("ra3.large", "node type")
-    num_nodes: int = option(1, "number of nodes", minimum=1)
-    access: str = option("my-ip", "who may connect: my-ip or vpc", choices=("my-ip", "vpc"))
-    client_cidr: str = option(
-        "", "address range for my-ip, such as 203.0.113.7/32; empty: looked up"
-    )
-    max_hourly_usd: float = option(
-        1.0, "never create what costs more per hour, in US dollars", minimum=0
-    )
-    expires_hours: int = option(24, "hours after which AWS pauses the cluster", minimum=1)
-    snapshot_days: int = option(7, "days that automatic snapshots are kept", minimum=1, maximum=35)
-    final_snapshot_days: int = option(
-        0, "days that a snapshot of a removed cluster is kept; 0: none is taken", minimum=0
-    )
-    audit_logs: bool = option(False, "write connections, users and statements to CloudWatch")
-    vpc: str = option("", "VPC of the cluster; empty: the account's default, or its only one")
-
-
-@dataclass(frozen=True)
-class Db:
-    """[DB]: the database on the cluster."""
-
-    name: str = option("sparkify", "database")
-    user: str = option("dwh_admin", "admin user")
-    port: int = option(5439, "port", minimum=1)
-    host: str = option("", "endpoint of a cluster made elsewhere, never changed or deleted")
-
-
-@dataclass(frozen=True)
-class IamRole:
-    """[IAM_ROLE]: what COPY reads the bucket as."""
-
-    name: str = option("sparkify-dwh-copy", "role that COPY reads the bucket with")
-    arn: str = option("", "a role made elsewhere, used as it is")
-
-
-@dataclass(frozen=True)
-class Settings:
+class Settings(_make_class("Sections", **PARTS)):
     """Every setting, one attribute a section: `settings.local.database`."""
 
-    dwh: Dwh = Dwh()
-    data: Data = Data()
-    local: Local = Local()
-    load: Load = Load()
-    aws: Aws = Aws()
-    cluster: Cluster = Cluster()
-    db: Db = Db()
-    iam_role: IamRole = IamRole()
     file: str = field(default="", compare=False)  # the one that was named, else ''
 
     @property
@@ -182,113 +125,87 @@ class Settings:
         return str(self.database) in map(located, DATABASES.values())
 
 
-SECTIONS = {s.name.upper(): type(s.default) for s in fields(Settings) if s.name != "file"}
-
-
 def located(place: str) -> str:
     """Return `place` as it is when it is in S3, else as an absolute path."""
     return place if "://" in place else str((ROOT / Path(place).expanduser()).resolve())
 
 
 def named(place: str) -> str:
-    """Name a place of data to anyone: whole in S3 and in the project, else by its last name."""
+    """Return how a shared page may name a place of data: without the folders of this machine."""
     path = Path(place)
-    if "://" in place:
-        return place
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    short = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+    return place if "://" in place else short
 
 
-def load(path: str | Path = "", environ: Mapping | None = None, **overrides) -> Settings:
-    """Read the settings from their four places.
+def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> Settings:
+    """Read and check the settings.
 
     `path`: the configuration file; empty: the project's dwh.cfg when there is one.
-    `environ`: the environment, `os.environ` unless given.
-    `overrides`: setting names that are unique (`target`, `log_data`, `database`) or
-    `section__key`; an empty string or None stands for "not given".
+    `environ`: environment variables.
+    `overrides`: by name (`target`) or, where two sections have that name, by `section__name`; an
+    empty string or None stands for "not given".
     Raises ConfigError with section, key, line and what was expected.
     """
-    environ = os.environ if environ is None else environ
-    values = dict([*_from_file(path), *_from_environment(environ), *_from_overrides(overrides)])
-    built = {section: {} for section in SECTIONS}
-    for (section, name), (raw, where) in values.items():
-        built[section][name] = _converted(section, name, raw, where)
-    sections = {s.lower(): cls(**built[s]) for s, cls in SECTIONS.items()}
-    settings = Settings(**sections, file=located(str(path)) if path else "")
-    return _checked(settings)
+    found = [*_read_file(path), *_read_environment(environ), *_read_overrides(overrides)]
+    settings = Settings(file=located(str(path)) if path else "")
+    for place, (raw, where) in dict(found).items():
+        section, key = map(str.lower, place)
+        changed = {key: _convert_value(KEYS[place], raw, where)}
+        settings = replace(settings, **{section: replace(getattr(settings, section), **changed)})
+    _check_together(settings)
+    return settings
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" for a near miss, else the list of what is known."""
-    named = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), named, 1)
-    return f"did you mean {named[near[0]]}?" if near else f"known are {', '.join(named.values())}."
+    """Return "did you mean …?" for a near miss, else the list of what is known."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), names, 1)
+    return f"did you mean {names[near[0]]}?" if near else f"known are {', '.join(names.values())}."
 
 
-def _names(section: str) -> list[str]:
-    return [setting.name.upper() for setting in fields(SECTIONS[section])]
-
-
-def _from_file(path: str | Path):
+def _read_file(path: str | Path) -> Iterator[tuple]:
+    """Yield (section, key) and (value, where it is) of each key. No error shows a line of the file,
+    which may hold a secret."""
     file = Path(located(str(path))) if path else ROOT / "dwh.cfg"
     if not os.path.isfile(file):
         if path:
             raise ConfigError(f"There is no configuration file {file}; name one that exists.")
         return
-    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), default_section="")
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        parser.read_string(text, source=str(file))
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file} is not UTF-8 text; save it as such.") from None
-    except OSError as error:
-        raise ConfigError(
-            f"{file} can't be read: {error.strerror}; let yourself read it, or name another one "
-            "with --config."
-        ) from None
-    except configparser.Error as error:  # its own words would show the line, maybe a secret
-        line = getattr(error, "lineno", None) or error.errors[0][0]
-        raise ConfigError(
-            f"{file}, line {line} can't be read: expected [SECTION] or KEY = value, each once."
-        ) from None
-    for section in parser.sections():
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"{file} can't be read: {reason}; fix that or name another.") from None
+    section, seen = "", set()
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line[0] in "#;":
+            continue
+        where = f"{file}, line {number}"
+        heading = re.match(r"\[(.+?)\]", line)
+        entry = section and re.fullmatch(r"(?ai)([a-z]\w*)\s*=\s*(.*)", line)
+        section, key = heading[1] if heading else section, entry[1].upper() if entry else ""
+        if not (heading or entry) or (section, key) in seen:
+            raise ConfigError(f"{where} can't be read: write [SECTION] or KEY = value, each once.")
+        seen.add((section, key))
         if section not in SECTIONS:
-            line = _line(text, section)
             hint = suggestion(section, SECTIONS)
-            raise ConfigError(f"{file}, line {line}: there is no section [{section}]; {hint}")
-        for name, raw in parser[section].items():
-            line = _line(text, section, name)
-            if not name.isidentifier():  # not shown: it may be a value, and that a secret
-                raise ConfigError(f"{file}: a line of [{section}] is not of the form KEY = value.")
-            where = f"{file}, line {line}: [{section}] {name.upper()}"
-            if name.upper() not in _names(section):
-                raise ConfigError(f"{where} is no setting; {suggestion(name, _names(section))}")
-            if "\n" in raw:
-                raise ConfigError(f"{where} goes over several lines; do not indent the next one.")
-            if (section, name) in (("AWS", "key"), ("AWS", "secret")) and raw:
-                _refuse_if_shared(file, where)
-            yield (section, name), (raw, where)
+            raise ConfigError(f"{where}: there is no section [{section}]; {hint}")
+        if entry:
+            _check_key(file, where := f"{where}: [{section}] {key}", section, key, entry[2])
+            yield (section, key), (entry[2], where)
 
 
-def _refuse_if_shared(file: Path, where: str) -> None:
-    if os.name == "posix" and file.stat().st_mode & 0o077:
+def _check_key(file: Path, where: str, section: str, key: str, value: str) -> None:
+    """Refuse an unknown key, and a secret in a file that other users can read."""
+    if (section, key) not in KEYS:
+        raise ConfigError(f"{where} is no setting; {suggestion(key, SECTIONS[section])}")
+    if value and not KEYS[section, key].repr and os.name == "posix" and file.stat().st_mode & 0o077:
         raise ConfigError(f"{where} is in a file that others can read; run: chmod 600 {file}")
 
 
-def _line(text: str, section: str, name: str = "") -> int:
-    """Return the number of the line that opens `section`, or sets `name` within it."""
-    inside = False
-    for number, line in enumerate(text.splitlines(), start=1):
-        if heading := re.match(r"\[(.+?)\]", line):
-            inside = heading[1] == section
-            if inside and not name:
-                return number
-        elif inside and name and re.match(rf"\s*{re.escape(name)}\s*=", line, re.IGNORECASE):
-            return number
-    return 0
-
-
-def _from_environment(environ: Mapping):
-    known = {f"DWH_{s}_{name}": (s, name.lower()) for s in SECTIONS for name in _names(s)}
+def _read_environment(environ: Mapping) -> Iterator[tuple]:
+    """Yield the same for each variable DWH_SECTION_KEY."""
+    known = {f"DWH_{section}_{key}": (section, key) for section, key in KEYS}
     for variable in environ:
         if variable in known:
             yield known[variable], (environ[variable], f"The environment variable {variable}")
@@ -297,52 +214,42 @@ def _from_environment(environ: Mapping):
             raise ConfigError(f"The environment variable {variable} is no setting; {hint}")
 
 
-def _from_overrides(overrides: Mapping):
-    places: dict[str, list] = {}
-    for section in SECTIONS:
-        for known in map(str.lower, _names(section)):
-            places.setdefault(known, []).append((section, known))
-            places[f"{section.lower()}__{known}"] = [(section, known)]
+def _read_overrides(overrides: Mapping) -> Iterator[tuple]:
+    """Yield the same for each option that is given."""
     for name, raw in overrides.items():
-        if name not in places:
-            raise ConfigError(f"{name} is no setting; {suggestion(name, places)}")
-        if len(places[name]) > 1:
-            full = " or ".join(f"{section.lower()}__{name}" for section, _ in places[name])
-            raise ConfigError(f"{name} is in several sections; name {full}.")
+        section, _, key = name.upper().rpartition("__")
+        places = [place for place in KEYS if place[1] == key and section in ("", place[0])]
+        if len(places) != 1:
+            known = [f"{section}__{key}".lower() for section, key in places or KEYS]
+            raise ConfigError(f"{name} is not one setting; {suggestion(name, known)}")
         if raw is not None and raw != "":
-            yield places[name][0], (str(raw), f"The option {name}")
+            yield places[0], (str(raw), f"The option {name}")
 
 
-def _converted(section: str, name: str, raw: str, where: str):
-    """Return the text `raw` as the setting's type, or say what was expected."""
-    setting = next(s for s in fields(SECTIONS[section]) if s.name == name)
-    about, kind = setting.metadata, type(setting.default)
-    if kind is bool:
-        if raw.lower() not in ("true", "false"):
-            raise ConfigError(f"{where} must be true or false, not {raw!r}.")
-        return raw.lower() == "true"
-    if kind is str and not about["choices"]:
-        return raw
-    shown = "a hidden value" if about["secret"] else repr(raw)
+def _convert_value(key: Field, raw: str, where: str):
+    """Return the string `raw` as the type of the key's default, or say what was expected."""
+    about, kind = key.metadata, type(key.default)
+    parsers = {bool: lambda word: {"true": True, "false": False}[word.lower()]}
+    parsers |= {date: date.fromisoformat}
     try:
-        value = date.fromisoformat(raw) if kind is date else kind(raw)
-    except ValueError:
-        kinds = {int: "a whole number", float: "a number", date: "a date such as 2018-11-30"}
-        expected = kinds[kind]
-        raise ConfigError(f"{where} must be {expected}, not {shown}.") from None
-    if about["choices"] and value not in about["choices"]:
-        choices = " or ".join(about["choices"])
-        hint = difflib.get_close_matches(raw, about["choices"], 1)
-        meant = f"; did you mean {hint[0]}?" if hint else "."
-        raise ConfigError(f"{where} must be {choices}, not {shown}{meant}")
-    if about["least"] is not None and not value >= about["least"]:
-        raise ConfigError(f"{where} must be at least {about['least']}, not {shown}.")
-    if about["most"] is not None and not value <= about["most"]:
-        raise ConfigError(f"{where} must be at most {about['most']}, not {shown}.")
+        value = parsers.get(kind, kind)(raw)
+    except (KeyError, ValueError):
+        raise ConfigError(f"{where} must be {TYPES[kind]}, not {raw!r}.") from None
+    choices = about.get("choices", ())
+    for is_right, expected in (
+        (not choices or value in choices, " or ".join(choices)),
+        (value >= about.get("least", value), f"at least {about.get('least')}"),
+        (value <= about.get("most", value), f"at most {about.get('most')}"),
+        (re.fullmatch(about.get("pattern", "(?s).*"), raw), about.get("expected")),
+    ):
+        if not is_right:
+            near = difflib.get_close_matches(raw, choices, 1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise ConfigError(f"{where} must be {expected}, not {raw!r}{hint}")
     return value
 
 
-def _checked(settings: Settings) -> Settings:
+def _check_together(settings: Settings) -> None:
     """Refuse what is right key by key and wrong together."""
     logs, songs = settings.data.log_data, settings.data.song_data
     if bool(logs) != bool(songs):
@@ -351,43 +258,23 @@ def _checked(settings: Settings) -> Settings:
             f"{known} is named and {other} is not; name both, or neither for the sample "
             "(real events must not be matched against invented songs)."
         )
-    if "://" in settings.local.database:
-        raise ConfigError(
-            f"[LOCAL] DATABASE is a file of this machine, not {settings.local.database!r}."
-        )
-    if not re.fullmatch(r"\d+|\d+(\.\d+)?%", settings.load.max_rejects):
-        rejects = settings.load.max_rejects
-        raise ConfigError(
-            f"[LOAD] MAX_REJECTS is a count or a share such as 0.1%, not {rejects!r}."
-        )
-    if not all(re.fullmatch(LEVEL, name) for name in settings.load.level_names):
-        raise ConfigError(
-            "[LOAD] LEVELS are names of at most 16 letters or digits with commas between, not "
-            f"{settings.load.levels!r}."
-        )
-    memory = settings.local.memory_limit
-    if memory and not re.fullmatch(r"(?i)\d+(\.\d+)?\s*[KMGT]i?B", memory):
-        raise ConfigError(f"[LOCAL] MEMORY_LIMIT is a size such as 4GB, not {memory!r}.")
     if settings.dwh.target == "redshift":
-        _check_addresses(settings.cluster)
-        if not settings.db.host:  # a cluster made elsewhere follows its own rules
+        _check_addresses(settings.cluster.client_cidr)
+        if not settings.db.host:  # somebody else's cluster follows its own rules
             _check_cluster(settings)
-    return settings
 
 
-def _check_addresses(cluster: Cluster) -> None:
+def _check_addresses(addresses: str) -> None:
     """Refuse a range of addresses that opens the cluster to strangers."""
-    where = "[CLUSTER] CLIENT_CIDR"
-    if not cluster.client_cidr:
-        return
+    where = f"[CLUSTER] CLIENT_CIDR {addresses}"
     try:
-        network = ipaddress.ip_network(cluster.client_cidr)
+        network = ipaddress.ip_network(addresses or "127.0.0.1")
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}; such as 203.0.113.7/32.") from None
+        raise ConfigError(f"[CLUSTER] CLIENT_CIDR: {error}; such as 203.0.113.7/32.") from None
     if network.prefixlen < 8:
         raise ConfigError(
-            f"{where} {cluster.client_cidr} would let the whole world try the database's door; "
-            "name your own address, such as 203.0.113.7/32, or leave it empty to look it up."
+            f"{where} would open the database port to the whole internet; name your own address, "
+            "such as 203.0.113.7/32, or leave it empty to look it up."
         )
     if network.version != 4:
         raise ConfigError(f"{where} must be an IPv4 range; the cluster has no IPv6 address.")

@@ -302,9 +302,9 @@ def test_several_nodes_cost_several_times_as_much(double):
     [
         ({"node_type": "dc2.large"}, "dc2.large can't be created any more; use ra3.large"),
         ({"port": 5430}, r"PORT must be 5431 to 5455 or 8191 to 8215, not 5430"),
-        ({"client_cidr": "0.0.0.0/0"}, "would let the whole world try the database's door"),
-        ({"client_cidr": "::/0"}, "would let the whole world try the database's door"),
-        ({"client_cidr": "8.0.0.0/7"}, "would let the whole world try the database's door"),
+        ({"client_cidr": "0.0.0.0/0"}, "would open the database port to the whole internet"),
+        ({"client_cidr": "::/0"}, "would open the database port to the whole internet"),
+        ({"client_cidr": "8.0.0.0/7"}, "would open the database port to the whole internet"),
         ({"client_cidr": "2001:db8::1/128"}, "must be an IPv4 range"),
         ({"client_cidr": "203.0.113.7/24"}, "has host bits set; such as 203.0.113.7/32"),
         ({"client_cidr": "home"}, "does not appear to be an IPv4 or IPv6 network"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lib import UserError, config, provision, run, sample, warehouse
+from lib import UserError, config, provision, run, sample, scratch, warehouse
 from lib.analyse import summary
 from lib.load import LoadError
 from lib.provision.plan import ProvisionError
@@ -196,7 +196,7 @@ def test_01_makes_a_sample_that_lost_files_anew(project, monkeypatch):
 
 def test_05_clears_what_an_interrupted_removal_of_the_sample_left(project):
     settings = project()
-    left = provision.SAMPLE.with_name(".sample.old")
+    left = provision.SAMPLE.with_name(f".sparkify-9999999-{scratch.HOST}-x")  # no such process
     (left / "log_data").mkdir(parents=True)
     (step,) = provision._remove_data(settings)
     assert step.action == "delete"

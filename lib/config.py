@@ -20,6 +20,7 @@ from lib import ROOT, UserError
 # By the kind of data: the source that charts name, and the DuckDB file: the sample has its own.
 SOURCES = {"sample": "Sparkify sample (invented data)", "own": "Sparkify event logs"}
 DATABASES = {"sample": "data/sample.duckdb", "own": "data/warehouse.duckdb"}
+TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 TYPES = {bool: "true or false", int: "a whole number", float: "a number"}
 TYPES |= {date: "a date such as 2018-11-30"}
 
@@ -150,7 +151,7 @@ def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> S
     settings = Settings(file=located(str(path)) if path else "")
     for place, (raw, where) in dict(found).items():
         section, key = map(str.lower, place)
-        changed = {key: _convert_value(KEYS[place], raw, where)}
+        changed = {key: convert_value(KEYS[place], raw, where)}
         settings = replace(settings, **{section: replace(getattr(settings, section), **changed)})
     _check_together(settings)
     return settings
@@ -226,11 +227,10 @@ def _read_overrides(overrides: Mapping) -> Iterator[tuple]:
             yield places[0], (str(raw), f"The option {name}")
 
 
-def _convert_value(key: Field, raw: str, where: str):
+def convert_value(key: Field, raw: str, where: str):
     """Return the string `raw` as the type of the key's default, or say what was expected."""
     about, kind = key.metadata, type(key.default)
-    parsers = {bool: lambda word: {"true": True, "false": False}[word.lower()]}
-    parsers |= {date: date.fromisoformat}
+    parsers = {bool: lambda word: TRUTH[word.lower()], date: date.fromisoformat}
     try:
         value = parsers.get(kind, kind)(raw)
     except (KeyError, ValueError):

@@ -41,7 +41,7 @@ def compared(settings: config.Settings) -> list[str]:
 def main(words: list[str]) -> int:
     """Run the whole of it; return the exit code."""
     words = ["--target", "redshift", *(words or PUBLIC)]
-    settings = run.read_settings(run.parser().parse_args(words))
+    settings = run.read_settings(run.make_parser().parse_args(words))
     try:
         print(provision.creation(settings))
     except UserError as error:

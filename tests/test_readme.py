@@ -31,7 +31,7 @@ def test_the_codebooks_have_every_column_of_every_table_and_of_plays_in_order(tm
 
 
 def test_every_option_it_names_exists():
-    known = {name for action in run.parser()._actions for name in action.option_strings}
+    known = {name for action in run.make_parser()._actions for name in action.option_strings}
     for command in re.findall(r"python -m lib\.run (.*)", README):
         options = set(re.findall(r"(?<!\S)--?[a-z-]+", command.split("#")[0]))
         assert options <= known, command

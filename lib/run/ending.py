@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 
 from lib import UserError, config
 from lib.run.terminal import OutputClosed
@@ -29,23 +31,21 @@ class Stopped(SystemExit):
         return self.words
 
 
-def stop(number: int, _) -> None:
-    """End the run in an orderly way (a signal's handler)."""
-    raise Stopped(number)
-
-
-def ignore(*_) -> None:
-    """Go on, since the run is ending already (a signal's handler)."""
-
-
 @contextmanager
-def handle_signals(handler: Callable) -> Iterator[None]:
-    """Let a handler meet the signals that end a run, but for those that nohup or a shell ignores;
-    afterwards the former ones do again."""
+def handle_signals(are_ignored: bool = False) -> Iterator[None]:
+    """Raise Stopped at the signals that end a run, or ignore them, but for those that nohup or a
+    shell ignores; afterwards the former handlers are back."""
+
+    def handle(number: int, frame) -> None:
+        if any(of.f_code.co_name == "__del__" for of, _ in traceback.walk_stack(frame)):
+            Timer(0.1, os.kill, (os.getpid(), number)).start()  # Python drops what is raised there
+        elif not are_ignored:
+            raise Stopped(number)
+
     former = {number: signal.getsignal(number) for number in SIGNALS}
     former = {n: before for n, before in former.items() if before not in (signal.SIG_IGN, None)}
     for number in former:
-        signal.signal(number, handler)
+        signal.signal(number, handle)
     try:
         yield
     finally:
@@ -66,20 +66,17 @@ def explain_end(error: BaseException, folder: Path | None) -> tuple[int, str]:
     if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) in FULL:
         place, reason = error.filename or folder or "A file", error.strerror or error
         return code, f"{place} can't be written: {reason}; name another folder, or make room there."
-    return 1, f"Unexpectedly, {type(error).__name__}: {error}{save_traceback(error, folder)}"
+    return 1, f"Unexpected error: {type(error).__name__}: {error}{save_traceback(error, folder)}"
 
 
 def save_traceback(error: BaseException, folder: Path | None) -> str:
-    """Write where an unexpected error came from to a file, and return the words that name it."""
-    text = "".join(traceback.format_exception(error))
-    for place in (folder, None):  # None: the folder for temporary files
-        try:
-            number, name = tempfile.mkstemp(".txt", "traceback-", place)
-            with open(number, "w", encoding="utf-8", errors="replace") as file:
-                file.write(text)
-            return f"\nDetails are in {name}; please report them."
-        except OSError:
-            continue
+    """Write where an unexpected error came from to a file in `folder` (None: the one for temporary
+    files), and return the words that name the file."""
+    with suppress(OSError):
+        number, name = tempfile.mkstemp(".txt", "traceback-", folder)
+        with open(number, "w", encoding="utf-8", errors="replace") as file:
+            file.writelines(traceback.format_exception(error))
+        return f"\nDetails are in {name}; please report them."
     return ""
 
 
@@ -103,16 +100,14 @@ def describe_possible(settings: config.Settings, price: str) -> str:
 
 
 def describe_running(settings: config.Settings, possible: str) -> str:
-    """Say what is still running in AWS, what it costs, and how to remove it; '' when nothing is.
+    """Ask AWS, and say what is still running, what it costs, and how to remove it; '' for nothing.
 
-    `possible`: what is said when AWS can't be asked, or asking it is interrupted; '': never ask.
+    `possible`: what is said when AWS can't be asked, or asking it is interrupted.
     """
-    if not possible:
-        return ""
     from lib.provision import cluster
 
     try:
-        with handle_signals(stop):
+        with handle_signals():
             return cluster.running(settings)
     except BaseException as error:  # noqa: BLE001 - a second Ctrl-C, too
         reason = str(error) if isinstance(error, UserError | Stopped) else type(error).__name__

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
-from lib import ROOT, UserError, config
+from lib import ROOT, UserError, config, shorten_path
 from lib.run.terminal import OutputClosed, Progress, show
-
-MOST = 100  # runs of one name
 
 
 class NotebookFailed(UserError):
     """A notebook that did not run to its end."""
-
-
-DEFAULT_NAME = re.compile(r"\d{8}T\d{6}Z-")
 
 
 @dataclass
@@ -75,15 +70,15 @@ class Run:
             run_notebook(file, self.folder, self.parameters[name], progress, next(kernels))
             if name == "04_analyse":
                 self._write_report(name)
+            entry["status"] = "completed"
         except BaseException as error:
-            seconds = round(time.perf_counter() - began, 2)
-            entry |= {"status": "failed", "heading": progress.heading, "seconds": seconds}
+            entry |= {"status": "failed", "heading": progress.heading}
             entry["error"] = str(error) or type(error).__name__
-            with suppress(OutputClosed):
-                progress.show_end("failed", seconds)
             raise
-        entry |= {"status": "completed", "seconds": round(time.perf_counter() - began, 2)}
-        progress.show_end("completed", entry["seconds"])
+        finally:
+            entry["seconds"] = round(time.perf_counter() - began, 2)
+            with suppress(OutputClosed):
+                progress.show_end(entry["status"], entry["seconds"])
 
     def _write_report(self, name: str) -> None:
         from lib.analyse import report
@@ -101,26 +96,16 @@ class Run:
         try:
             index.write(self.folder.parent)
         except Exception as error:  # noqa: BLE001 - whatever other folders hold
-            at = shorten(self.folder.parent / "index.html")
+            at = shorten_path(self.folder.parent / "index.html")
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             with suppress(OutputClosed):
                 show(f"\n{at} can't be written: {reason}.", sys.stderr)
 
-    def note_end(self, why: str) -> None:
-        """Keep in the journal what ended the run early, where it can be written."""
-        if self.journal.get("status") != "completed":
-            self.journal["status"] = "failed"
-        self.journal["ended"] = why
+    def note_end(self, **facts: str) -> None:
+        """Keep facts on how the run ended in the journal, where it can be written."""
+        self.journal |= facts
         with suppress(OSError):
             self.write_journal()
-        self.write_index()
-
-    def note_running(self, still: str) -> None:
-        """Keep in the journal what is still running in AWS, where it can be written."""
-        if self.may_run:
-            self.journal["still_running"] = still
-            with suppress(OSError):
-                self.write_journal()
 
     def write_journal(self) -> None:
         """Write journal.json, whole or not at all."""
@@ -142,9 +127,9 @@ class Run:
         if (self.folder / "report.html").exists():
             latest = self.folder.parent / "latest"  # another run's by now, when two run at once
             folder = latest if latest.exists() and latest.samefile(self.folder) else self.folder
-            lines += ["", f"report: {shorten(folder / 'report.html')}"]
+            lines += ["", f"report: {shorten_path(folder / 'report.html')}"]
         if (index := self.folder.parent / "index.html").is_file():
-            lines.append(f"all runs: {shorten(index)}")
+            lines.append(f"all runs: {shorten_path(index)}")
         return "\n".join(lines)
 
     def explain_resuming(self) -> str:
@@ -154,10 +139,9 @@ class Run:
         if not left:
             return ""
         file = self.folder / f"{left[0]}.ipynb"
-        where = f"The executed notebook is {shorten(file)}; when" if file.exists() else "When"
-        other = "" if DEFAULT_NAME.match(self.folder.name) else ", but another --name"
-        resume = f"--from {left[0][:2]} and the same options{other}"
-        return f"{where} the cause is mended, go on with {resume}."
+        where = f"The executed notebook is {shorten_path(file)}. " if file.exists() else ""
+        resume = f"--from {left[0][:2]} and the same options, except --name"
+        return f"{where}Once the cause is fixed, go on with {resume}."
 
 
 def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress, kernel) -> None:
@@ -169,8 +153,8 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
 
     try:
         executed = papermill.execute_notebook(
-            _spell(file),
-            _spell(folder / file.name),
+            escape_braces(file),
+            escape_braces(folder / file.name),
             parameters,
             engine_name=kernels.__name__,
             kernel_name="python3",
@@ -183,17 +167,16 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
         reason = find_unfinished(executed)
     except papermill.PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}"
-    except (CellControlSignal, DeadKernelError) as error:
+    except BaseException as error:
+        kernels.unwind_kernel(kernel)
+        if not isinstance(error, CellControlSignal | DeadKernelError):
+            raise
         reason = f"{type(error).__name__}: {error}"
-        kernels.unwind_kernel(kernel)
-    except BaseException:
-        kernels.unwind_kernel(kernel)
-        raise
     if reason:
         raise NotebookFailed(f"{file.stem} failed at “{progress.heading}”:\n{reason}")
 
 
-def _spell(path: Path) -> str:
+def escape_braces(path: Path) -> str:
     """Return a path as papermill takes it, to which a brace begins a parameter's name."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
@@ -206,44 +189,33 @@ def find_unfinished(executed) -> str:
     return f"{left} of {len(code)} cells did not run; a cell ended the notebook early" * bool(left)
 
 
-def make_folder(runs: Path, name: str, given: str | None) -> Path:
-    """Make a run's folder, and let runs/latest lead to it. `given`: the name that must be taken;
-    without one, a number is added when another run has begun in the same second."""
-    names = [given] if given else [name, *(f"{name}-{number}" for number in range(2, MOST))]
-    for name in names:
+def make_folder(runs: Path, name: str, is_given: bool) -> Path:
+    """Make a run's folder, and let runs/latest lead to it.
+
+    `is_given`: only this name will do; else a number is added to one that another run has taken.
+    """
+    for number in count(1):
+        folder = runs / (name if number == 1 else f"{name}-{number}")
         try:
-            (runs / name).mkdir(parents=True)
+            folder.mkdir(parents=True)
             break
-        except FileExistsError as error:
-            if os.path.exists(runs):
-                continue
-            raise UserError(
-                f"{runs} is a link to what is not there; choose other --runs."
-            ) from error
         except OSError as error:
-            raise UserError(
-                f"{runs / name} can't be made: {error.strerror}; choose other --runs."
-            ) from None
-    else:
-        raise UserError(f"{shorten(runs / name)} exists; choose another --name.")
+            if not folder.exists():
+                reason = f"{folder} can't be made: {error.strerror}"
+                raise UserError(f"{reason}; choose other --runs.") from None
+            if is_given:
+                taken = f"{shorten_path(folder)} exists; choose another --name."
+                raise UserError(taken) from None
     link = runs / f".latest-{os.getpid()}"
     try:
-        link.symlink_to(name, target_is_directory=True)
+        link.symlink_to(folder.name, target_is_directory=True)
         os.replace(link, runs / "latest")
     except OSError:  # no links here, or a folder of that name: the run goes on without
         link.unlink(missing_ok=True)
-    return runs / name
+    return folder
 
 
 def _describe_data(settings: config.Settings) -> str:
     """Say what data a run is on, in words that anyone may read."""
     source = config.SOURCES[settings.data_kind]
     return source if settings.uses_sample else f"{source}, {config.named(settings.log_data)}"
-
-
-def shorten(path: Path) -> str:
-    """Return a path as seen from the current folder when it is below that, else whole."""
-    try:
-        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-    except OSError:  # the current folder is no more
-        return str(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from contextlib import suppress
@@ -15,14 +14,12 @@ class OutputClosed(UserError):
 
 
 def prepare_streams() -> None:
-    """Show what a stream's encoding lacks as "?"; a stream that is closed takes all and keeps
-    nothing."""
+    """Show what a stream's encoding lacks as "?"; let one that is closed lead to nowhere."""
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
+        if not getattr(sys, name):
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        with suppress(AttributeError):  # a notebook's, or a test's
+            getattr(sys, name).reconfigure(errors="replace")
 
 
 def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
@@ -34,17 +31,10 @@ def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
     try:
         print(f"{before}{escape(str(text))}", end=end, file=stream, flush=True)
     except (OSError, ValueError) as error:
-        _discard(stream)
+        with suppress(OSError, ValueError):  # or Python would complain of the stream at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         reason = getattr(error, "strerror", None) or error
         raise OutputClosed(f"The output can't be written any more: {reason}.") from None
-
-
-def _discard(stream) -> None:
-    """Let a stream that is broken end nowhere, or Python would complain of it at its own end."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
 
 
 class Progress:

@@ -2,12 +2,9 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
-import sys
 import time
-from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -17,6 +14,7 @@ from lib.aws import AwsError
 from lib.provision import cluster
 from lib.provision.plan import Plan, Step
 from lib.run import ending
+from tests.runner import COMMAND, limit_file_size
 
 POSSIBLE = (
     "The cluster sparkify-dwh may still be running in us-west-2 at $0.54 an hour until it is "
@@ -26,60 +24,45 @@ POSSIBLE = (
 
 @pytest.fixture
 def options(tmp_path) -> list[str]:
-    """Options that keep a run of the sample within a folder."""
-    places = {"--database": tmp_path / "small.duckdb", "--runs": tmp_path / "runs"}
-    return [str(word) for pair in places.items() for word in pair]
+    """Options of a run on two small files, which stays in a folder."""
+    places = {"--log-data": "log_data", "--song-data": "song_data", "--runs": "runs"}
+    for name in ("log_data", "song_data"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.json").write_text("{}")
+    places |= {"--database": "small.duckdb"}
+    return [word for name, place in places.items() for word in (name, str(tmp_path / place))]
 
 
-def nothing_left(kernels: list[psutil.Process]) -> bool:
-    """Tell whether all have ended; one that was being made ends when it misses its parent."""
-    return not psutil.wait_procs(kernels, timeout=20)[1]
+def read_journal(folder) -> dict:
+    return json.loads((folder / "runs" / "latest" / "journal.json").read_text())
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "said"),
-    [
-        (signal.SIGHUP, 129, "The terminal was closed."),
-        (signal.SIGTERM, 143, "Terminated."),
-        (signal.SIGINT, 130, "Interrupted."),
-    ],
-)
-def test_a_stopped_run_ends_its_kernel_and_says_so_in_the_journal(
-    options, tmp_path, number, code, said
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_stopped_run_ends_its_kernels_and_says_so_also_in_the_journal(
+    options, tmp_path, is_early
 ):
-    command = [sys.executable, "-m", "lib.run", *options]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
-        for line in process.stdout:
-            if "The plan" in line:
-                break
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(
+        [*COMMAND, *options], cwd=ROOT, start_new_session=True, **pipes
+    ) as process:
+        while not psutil.Process(process.pid).children():
+            time.sleep(0.01)
+        if not is_early:  # nor before a kernel is up
+            next(line for line in process.stdout if "The plan" in line)
         time.sleep(0.2)
         kernels = psutil.Process(process.pid).children()
-        process.send_signal(number)
-        process.communicate(timeout=60)
-    assert process.returncode == code
-    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
-    assert (journal["status"], journal["ended"]) == ("failed", said)
-    assert said in [entry.get("error") for entry in journal["notebooks"]]
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert said.startswith("\nTerminated.\n")
+    assert "Traceback" not in said
+    journal = read_journal(tmp_path)
+    assert (journal["status"], journal["ended"]) == ("failed", "Terminated.")
+    assert "Terminated." in [entry.get("error") for entry in journal["notebooks"]]
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # no process of the run is left
     assert kernels
-    assert nothing_left(kernels)
-
-
-def test_a_run_stopped_before_its_kernel_is_up_says_only_that(options):
-    command = [sys.executable, "-m", "lib.run", *options]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet) as process:
-        while not (kernels := psutil.Process(process.pid).children()):
-            time.sleep(0.01)
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said.startswith("\nInterrupted. ")
-    assert "Traceback" not in said
-    assert nothing_left(kernels)
+    assert not psutil.wait_procs(kernels, timeout=20)[1]
 
 
 def test_a_signal_that_nohup_ignores_ends_no_run(own_notebook):
@@ -90,12 +73,25 @@ def test_a_signal_that_nohup_ignores_ends_no_run(own_notebook):
         signal.signal(signal.SIGHUP, former)
 
 
+def test_a_signal_that_comes_while_an_object_is_deleted_is_not_lost():
+    class Deleted:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    def delete():
+        Deleted()
+        time.sleep(5)
+
+    with ending.handle_signals(), pytest.raises(ending.Stopped):
+        delete()
+
+
 # Where output goes
 
 
-def started(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess:
+def start(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess:
     """Run the runner with a shell's redirection; give its exit code and what it says."""
-    command = f'{sys.executable} -m lib.run "$@" {shell}'
+    command = f'{" ".join(COMMAND)} "$@" {shell}'
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command, "bash", *words],
         cwd=ROOT,
@@ -108,70 +104,44 @@ def started(*words: str, shell: str = "", **environment: str) -> subprocess.Comp
 
 
 def test_a_pipe_that_is_closed_ends_a_run_with_one_sentence(options, tmp_path):
-    done = started(*options, "--only", "01", shell="| head -1")
+    done = start(*options, "--only", "01", shell="| head -1")
     assert done.returncode == 1
     assert done.stderr.startswith("\nThe output can't be written any more: Broken pipe.")
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
-    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
-    assert journal["ended"].startswith("The output can't be written")
+    assert read_journal(tmp_path)["ended"].startswith("The output can't be written")
 
 
-@pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("shell", [">&-", "<&- >&- 2>&-"])
 def test_a_run_without_output_runs_all_the_same(options, shell):
-    done = started(*options, "--only", "01", shell=shell)
+    done = start(*options, "--only", "01", shell=shell)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_letters_that_an_encoding_lacks_are_shown_as_question_marks(options, encoding):
-    done = started(*options, "--only", "01", PYTHONIOENCODING=encoding)
+def test_letters_that_an_encoding_lacks_are_shown_as_question_marks(options):
+    done = start(*options, "--only", "01", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "The plan ?" in done.stdout
 
 
-def test_no_home_folder_is_one_sentence(options, tmp_path):
-    patch = "import pwd\ndef getpwuid(_): raise KeyError\npwd.getpwuid = getpwuid\n"
-    (tmp_path / "sitecustomize.py").write_text(patch)
-    words = [sys.executable, "-m", "lib.run", *options, "--only", "01"]
-    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
-    environment["PYTHONPATH"] = f"{tmp_path}:{ROOT}"
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("There is no home folder, which Jupyter needs; set HOME to")
+def test_no_home_folder_is_one_sentence(options, capsys, monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert run.main([*options, "--only", "01"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("There is no home folder, which Jupyter needs; set HOME to")
 
 
 # What can't be written
 
 
-@contextmanager
-def room(size: int):
-    """Let no file grow beyond a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("size", [100, 5000])
 def test_a_full_disk_under_the_runs_is_one_sentence(own_notebook, tmp_path, capsys, size):
     words = own_notebook("print('x' * 10_000)")
-    with room(size):
+    with limit_file_size(size):
         assert run.main(words) == 1
     said = capsys.readouterr().err
     assert f"{tmp_path}/runs/" in said
     assert "can't be written: File too large; name another folder, or make room there." in said
-    assert "Traceback" not in said
-
-
-def test_runs_that_are_removed_meanwhile_are_one_sentence(own_notebook, tmp_path, capsys):
-    words = own_notebook(f"import shutil; shutil.rmtree({str(tmp_path / 'runs')!r})")
-    assert run.main(words) == 1
-    said = capsys.readouterr().err
-    assert f"{tmp_path}/runs/" in said
-    assert "can't be written: " in said
     assert "Traceback" not in said
 
 
@@ -182,29 +152,21 @@ def fail(*_, **__):
     raise ValueError("nobody thought of\x1b[2J this")
 
 
+@pytest.mark.parametrize(
+    ("function", "folder"), [("execution.run_notebook", "runs/latest"), ("read_settings", "")]
+)
 def test_an_unexpected_exception_is_one_sentence_that_says_where_its_details_are(
-    own_notebook, monkeypatch, tmp_path, capsys
+    own_notebook, monkeypatch, tmp_path, capsys, function, folder
 ):
-    monkeypatch.setattr("lib.run.execution.run_notebook", fail)
-    assert run.main(own_notebook("1")) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(
-        "\nUnexpectedly, ValueError: nobody thought of\\x1b[2J this\nDetails are"
-    )
-    assert "Traceback" not in said
-    (details,) = (tmp_path / "runs" / "latest").glob("traceback-*.txt")
-    assert f"Details are in {tmp_path}/runs/" in said
-    assert details.name in said
-    assert "in fail\n" in details.read_text()
-
-
-def test_an_unexpected_exception_before_a_run_says_the_same(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(run, "answer_question", fail)
+    monkeypatch.setattr(f"lib.run.{function}", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert run.main(["--status"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("Unexpectedly, ValueError: nobody thought of")
-    assert [str(file) in said for file in tmp_path.glob("traceback-*.txt")] == [True]
+    assert run.main(own_notebook("1")) == 1
+    first, second, *_ = capsys.readouterr().err.strip().splitlines()
+    assert first == "Unexpected error: ValueError: nobody thought of\\x1b[2J this"
+    (details,) = (tmp_path / folder).glob("traceback-*.txt")
+    assert second.startswith(f"Details are in {tmp_path}/")
+    assert details.name in second
+    assert "in fail\n" in details.read_text()
 
 
 def test_what_a_file_is_named_steers_no_terminal(own_notebook, capsys):
@@ -241,30 +203,29 @@ STOP = "import os, time; os.kill(os.getppid(), {0}); time.sleep(60)"
 REMOVED = "import shutil; shutil.rmtree({runs!r})"
 
 
-@pytest.mark.parametrize("asked", [refuse, interrupt, fail])
+CELLS = {"1 / 0": 1, "1": 0, REMOVED: 1} | {STOP.format(n): 128 + n for n in (1, 2, 15)}
+
+
 @pytest.mark.parametrize(
-    ("cell", "code"),
-    [
-        ("1 / 0", 1),
-        (STOP.format(1), 129),
-        (STOP.format(2), 130),
-        (STOP.format(15), 143),
-        (REMOVED, 1),
-        ("1", 0),
-    ],
+    ("asked", "cell"), [(refuse, cell) for cell in CELLS] + [(interrupt, "1 / 0"), (fail, "1 / 0")]
 )
 def test_whatever_ends_a_run_says_what_may_be_running_also_when_aws_can_not_be_asked(
-    on_redshift, tmp_path, monkeypatch, capsys, asked, cell, code
+    on_redshift, tmp_path, monkeypatch, capsys, asked, cell
 ):
+    code = CELLS[cell]
     monkeypatch.setattr(cluster, "running", asked)
     assert run.main(on_redshift(cell.format(runs=str(tmp_path / "runs")))) == code
     said = capsys.readouterr()
     words = said.err if code else said.out
     assert words.rstrip().endswith(f"{POSSIBLE} --config {tmp_path}/dwh.cfg")
     assert "Traceback" not in words
-    if cell != REMOVED:
-        journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
-        assert journal["still_running"].endswith(f"{POSSIBLE} --config {tmp_path}/dwh.cfg")
+    if cell == REMOVED:
+        assert f"{tmp_path}/runs/" in words
+        assert "can't be written: " in words
+    else:
+        assert read_journal(tmp_path)["still_running"].endswith(
+            f"{POSSIBLE} --config {tmp_path}/dwh.cfg"
+        )
 
 
 def test_what_a_closed_terminal_can_not_show_is_in_the_journal(
@@ -279,8 +240,7 @@ def test_what_a_closed_terminal_can_not_show_is_in_the_journal(
     words = on_redshift(STOP.format(1))
     monkeypatch.setattr("builtins.print", hang_up)
     assert run.main(words) in (1, 129)  # whether the signal or the broken terminal comes first
-    journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
-    assert journal["still_running"] == still
+    assert read_journal(tmp_path)["still_running"] == still
 
 
 def test_the_journal_says_what_may_be_running_from_the_runs_begin_on(
@@ -340,7 +300,7 @@ def test_the_plan_that_is_confirmed_shows_what_will_be_removed_at_the_end(
         assert said.out.index("$0.60 an hour") < said.out.index("At the end: the cluster.")
         assert said.err == "Nothing was created; add --yes.\n"
     assert told == [("mine", False, False), ("mine", True, False), ("mine", False, True)]
-    options = run.parser().parse_args([*words, "--yes"])
+    options = run.make_parser().parse_args([*words, "--yes"])
     made = run.prepare_run(options, run.read_settings(options))
     assert made.settings.aws.account == "123456789012", "a later login is not the planned account"
     assert "at $0.60 an hour until" in made.may_run

@@ -53,11 +53,6 @@ def places(data: Path, folder: Path) -> list[str]:
     return [str(word) for pair in places.items() for word in pair]
 
 
-@pytest.fixture
-def options(data, tmp_path) -> list[str]:
-    return places(data, tmp_path)
-
-
 @dataclass
 class Complete:
     """A run that came to its end: where, what it said, the rows of each table, and what each
@@ -86,13 +81,6 @@ def complete(data, tmp_path_factory) -> Complete:
     return Complete(folder, done, rows(folder), imported)
 
 
-@pytest.fixture
-def loaded(complete, options, tmp_path) -> list[str]:
-    """Options for a run on a copy of the warehouse that a complete run has left."""
-    shutil.copy(complete.folder / "small.duckdb", tmp_path)
-    return options
-
-
 def rows(folder) -> dict[str, int]:
     settings = config.load(environ={}, database=str(folder / "small.duckdb"))
     opened = warehouse.connect(settings, read_only=True)
@@ -112,6 +100,8 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
     journal = json.loads((folder / "journal.json").read_text())
     assert [entry["status"] for entry in journal["notebooks"]] == ["completed"] * 5
     assert journal["status"] == "completed"
+    assert journal["parameters"]["05_teardown"]["run"] == "first"
+    assert journal["parameters"]["04_analyse"]["out"] == str(folder)
     assert [figure["figure"] for figure in journal["headline"]][:2] == ["Plays", "Listeners"]
     listed = (folder.parent / "index.html").read_text("utf-8")
     assert '<a href="./first/report.html">first</a>' in listed
@@ -145,6 +135,7 @@ def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_off
             assert "import" not in page.inner_text("body"), "code is left out"
 
 
+GO_ON = "Once the cause is fixed, go on with --from 03 and the same options, except --name."
 PARAMETERS = {"confirm": "bool", "teardown": "bool", "run": "str", "target": "str"}
 
 
@@ -162,23 +153,21 @@ PARAMETERS = {"confirm": "bool", "teardown": "bool", "run": "str", "target": "st
     ],
 )
 def test_each_step_that_costs_or_deletes_has_a_word_of_its_own(
-    monkeypatch, tmp_path, settings, target, words, given
+    monkeypatch, settings, target, words, given
 ):
     monkeypatch.setattr(run, "read_parameters", lambda _: PARAMETERS)
-    options = run.parser().parse_args(words)
+    options = run.make_parser().parse_args(words)
     own = settings(target=target, client_cidr="203.0.113.7/32")
-    chosen = run.choose_parameters(options, own, tmp_path / "a-run")
+    chosen = run.choose_parameters(options, own)
     first, last = chosen["01_provision"], chosen["05_teardown"]
     assert (first["confirm"], last["confirm"], last["teardown"]) == given
-    assert {one["run"] for one in chosen.values()} == {"a-run"}
 
 
-@pytest.mark.parametrize("number", ["01", "05"])
-def test_a_confirmation_may_be_a_parameter_of_one_notebook(monkeypatch, tmp_path, settings, number):
-    monkeypatch.setattr(run, "read_parameters", lambda _: PARAMETERS)
-    options = run.parser().parse_args(["--only", number, "-p", "confirm", "true"])
-    (chosen,) = run.choose_parameters(options, settings(), tmp_path).values()
-    assert chosen["confirm"] is True
+def test_a_confirmation_may_be_a_parameter_of_one_notebook(settings):
+    for number in ("01", "05"):
+        options = run.make_parser().parse_args(["--only", number, "-p", "confirm", "yes"])
+        (chosen,) = run.choose_parameters(options, settings()).values()
+        assert chosen["confirm"] is True
 
 
 def test_the_status_of_a_warehouse_that_can_not_be_opened_is_an_error(tmp_path, capsys):
@@ -219,45 +208,42 @@ def test_the_report_that_is_named_is_this_runs_own(own_notebook, tmp_path, capsy
     assert f"report: {tmp_path}/runs/mine/report.html" in capsys.readouterr().out
 
 
-@pytest.fixture
-def bad(data):
-    file = data / "log_data" / "bad.json"
-    file.write_text('{"ts": "yesterday"}\n')
-    yield file
-    file.unlink(missing_ok=True)
-
-
-def test_a_failed_run_says_where_and_goes_on_from_there(complete, loaded, bad, tmp_path):
-    done = runner(*loaded)
-    assert done.returncode == 1
-    said = done.stderr.strip().splitlines()
-    assert said[0] == "03_load failed at “Load”:"
-    assert said[1].startswith(f"BadRecords: {bad}, line 1: ")
-    assert "--from 03" in done.stderr
+def test_a_failed_run_says_where_and_goes_on_from_there(
+    own_notebook, tmp_path, monkeypatch, capsys
+):
+    mended = tmp_path / "mended"
+    words = own_notebook(f"import os\nassert os.path.exists({str(mended)!r}), 'not mended'")[2:]
+    names = ("01_provision", "03_load", "05_teardown")
+    monkeypatch.setattr(run, "NOTEBOOKS", names)
+    file = tmp_path / "01_provision.ipynb"
+    notebook = nbformat.read(file, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("## Load\nAll of it."))
+    nbformat.write(notebook, tmp_path / "03_load.ipynb")
+    for name in names[::2]:
+        nbformat.write(
+            nbformat.v4.new_notebook(metadata=notebook.metadata), tmp_path / f"{name}.ipynb"
+        )
+    assert run.main([*words, "--name", "first"]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[:2] == ["03_load failed at “Load”:", "AssertionError: not mended"]
+    assert said[2].endswith("first/03_load.ipynb. " + GO_ON)
     journal = json.loads((tmp_path / "runs" / "latest" / "journal.json").read_text())
+    assert journal["ended"].startswith("03_load failed")
     states = [entry["status"] for entry in journal["notebooks"]]
-    assert states == ["completed", "completed", "failed", "pending", "pending"]
+    assert states == ["completed", "failed", "pending"]
+    assert journal["notebooks"][1]["error"].endswith("not mended")
     listed = (tmp_path / "runs" / "index.html").read_text("utf-8")
     assert "failed in 03_load, “Load”" in listed
-    assert rows(tmp_path) == complete.rows
-    another = next(bad.parent.rglob("2018-11-*.json")).read_text().splitlines()[0]
-    bad.write_text(json.dumps(json.loads(another) | {"sessionId": 9999}))
-    done = runner(*loaded, "--from", "03", "--name", "mended")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert rows(tmp_path)["staging_events"] == complete.rows["staging_events"] + 1
+    mended.touch()
+    assert run.main([*words, "--from", "03", "--name", "mended"]) == 0
     assert os.readlink(tmp_path / "runs" / "latest") == "mended"
     ran = {path.name for path in (tmp_path / "runs" / "mended").glob("*.ipynb")}
-    assert ran == {"03_load.ipynb", "04_analyse.ipynb", "05_teardown.ipynb"}
+    assert ran == {"03_load.ipynb", "05_teardown.ipynb"}
 
 
-def test_a_second_load_changes_nothing(complete, loaded, tmp_path):
-    assert run.main([*loaded, "--only", "03"]) == 0
-    assert rows(tmp_path) == complete.rows
-
-
-def test_teardown_removes_the_warehouse_and_never_the_data(data, loaded, tmp_path):
-    assert (tmp_path / "small.duckdb").exists()
-    assert run.main([*loaded, "--only", "05", "--teardown"]) == 0
+def test_teardown_removes_the_warehouse_and_never_the_data(complete, data, tmp_path):
+    shutil.copy(complete.folder / "small.duckdb", tmp_path)
+    assert run.main([*places(data, tmp_path), "--only", "05", "--teardown"]) == 0
     assert not (tmp_path / "small.duckdb").exists()
     assert (data / "log_data").exists()
 
@@ -265,23 +251,23 @@ def test_teardown_removes_the_warehouse_and_never_the_data(data, loaded, tmp_pat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["bogus"], "bogus belongs to no option; see --help."),
+        (["bogus"], "There is no option bogus; known are --help"),
         (["--databse", "x"], "There is no option --databse; did you mean --database?"),
         (["--target", "redshfit"], "must be local or redshift, not 'redshfit'; did you mean"),
         (["--only", "06"], "There is no notebook 06; known are 01_provision"),
         (["--from", "03_laod"], "There is no notebook 03_laod; did you mean 03_load?"),
-        (["--from", "03", "--only", "04"], "--from and --only exclude each other"),
+        (["--from", "03", "--only", "04"], "--only: not allowed with --from"),
         (["-p", "confrim", "yes"], "No notebook has a parameter confrim; did you mean confirm?"),
         (["--only", "01", "-p", "confirm", "perhaps"], "confirm must be true or false, not 'perh"),
         (["--log-data", "x"], "LOG_DATA is named and SONG_DATA is not"),
         (["--config", "/no/such.cfg"], "There is no configuration file /no/such.cfg"),
         (["--name", "a/b"], "--name is the name of a folder"),
         (["--only", ""], "--only is empty; give it a value or leave it out."),
-        (["--from", ""], "--from is empty"),
-        (["--name", ""], "--name is empty"),
+        (["--from="], "--from is empty"),
+        (["-p", "run"], "-p/--parameter: expected 2 arguments"),
         (["--log-data", ""], "--log-data is empty"),
-        (["--export", "x", "--status"], "--export and --status exclude each other"),
-        (["--keep", "--teardown"], "--keep and --teardown exclude each other"),
+        (["--export", "x", "--status"], "--status: not allowed with --export"),
+        (["--keep", "--teardown"], "--teardown: not allowed with --keep"),
         (["-p", "confirm", "true"], "several notebooks, --yes confirms the price and the removal"),
         (["-p", "run", "x"], "-p run is taken with --only 01 or --only 05 alone"),
         (["--from", "04", "-p", "teardown", "true"], "and --teardown the removal of everything"),
@@ -319,7 +305,8 @@ def test_runs_that_lead_to_a_disk_that_is_not_there_are_one_sentence(tmp_path, c
     (tmp_path / "runs").symlink_to(tmp_path / "unplugged")
     assert run.main(["--runs", str(tmp_path / "runs"), "--only", "02"]) == 2
     said = capsys.readouterr().err
-    assert said == f"{tmp_path / 'runs'} is a link to what is not there; choose other --runs.\n"
+    assert said.startswith(f"{tmp_path / 'runs'}/")
+    assert said.endswith("can't be made: File exists; choose other --runs.\n")
 
 
 def test_an_existing_name_is_not_overwritten(tmp_path, capsys):
@@ -332,7 +319,7 @@ def test_a_notebook_that_can_not_be_read_gets_one_sentence(own_notebook, tmp_pat
     words = own_notebook("1")
     (tmp_path / "01_provision.ipynb").write_text("<<<<<<< HEAD")
     assert run.main(words) == 2
-    assert "01_provision.ipynb can't be read: Expecting value" in capsys.readouterr().err
+    assert "01_provision.ipynb can't be read: Notebook does not appear" in capsys.readouterr().err
 
 
 def test_a_parameter_of_ones_own_needs_no_type(own_notebook, tmp_path):

@@ -235,15 +235,17 @@ def end_run(run: Run | None, error: BaseException | None) -> int:
     and in the journal for when that was closed. Return the exit code."""
     code, why = explain_end(error, run and run.folder) if error else (0, "")
     if run and error:
-        is_complete = run.journal.get("status") == "completed"
-        run.note_end(ended=why, status="completed" if is_complete else "failed")
+        status = "completed" if run.journal.get("status") == "completed" else "failed"
+        with suppress(OSError):
+            run.write_journal(ended=why, status=status)
         run.write_index()
         why = f"\n{why}\n{run.explain_resuming()}"
     _say(why, code)
     if run and run.may_run:
         still = describe_running(run.settings, run.may_run)
         _say(still and f"\n{still}", code)
-        run.note_end(still_running=still)
+        with suppress(OSError):
+            run.write_journal(still_running=still)
     return code
 
 

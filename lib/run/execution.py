@@ -37,26 +37,24 @@ class Run:
 
     def execute(self) -> None:
         """Run the notebooks in order; raise NotebookFailed at the first that fails."""
-        self.journal |= {
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "status": "running",
-            "target": self.settings.dwh.target,
-            "data": _describe_data(self.settings) if "03_load" in self.parameters else "",
-            "parameters": self.parameters,
-            "notebooks": [{"name": name, "status": "pending"} for name in self.parameters],
-        }
-        if self.may_run:
-            self.journal["still_running"] = self.may_run
-        self.write_journal()
+        notebooks = [{"name": name, "status": "pending"} for name in self.parameters]
+        self.write_journal(
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            status="running",
+            target=self.settings.dwh.target,
+            data=_describe_data(self.settings) if "03_load" in self.parameters else "",
+            parameters=self.parameters,
+            notebooks=notebooks,
+            **({"still_running": self.may_run} if self.may_run else {}),
+        )
         from lib.run.kernels import iterate_kernels
 
         account = self.settings.aws.account  # the planned one: no kernel works in another
         own = os.environ | ({"DWH_AWS_ACCOUNT": account} if account else {})
         with closing(iterate_kernels(tuple(self.parameters), cwd=str(ROOT), env=own)) as kernels:
-            for entry in self.journal["notebooks"]:
+            for entry in notebooks:
                 self._execute_one(entry, kernels)
-        self.journal["status"] = "completed"
-        self.write_journal()
+        self.write_journal(status="completed")
 
     def _execute_one(self, entry: dict, kernels) -> None:
         name, began = entry["name"], time.perf_counter()
@@ -101,14 +99,9 @@ class Run:
             with suppress(OutputClosed):
                 show(f"\n{at} can't be written: {reason}.", sys.stderr)
 
-    def note_end(self, **facts: str) -> None:
-        """Keep facts on how the run ended in the journal, where it can be written."""
+    def write_journal(self, **facts) -> None:
+        """Add facts to journal.json, and write it whole or not at all."""
         self.journal |= facts
-        with suppress(OSError):
-            self.write_journal()
-
-    def write_journal(self) -> None:
-        """Write journal.json, whole or not at all."""
         unfinished = self.folder / "journal.json.part"
         unfinished.write_text(json.dumps(self.journal, indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, self.folder / "journal.json")
@@ -194,18 +187,18 @@ def make_folder(runs: Path, name: str, is_given: bool) -> Path:
 
     `is_given`: only this name will do; else a number is added to one that another run has taken.
     """
-    for number in count(1):
-        folder = runs / (name if number == 1 else f"{name}-{number}")
+    folder = runs / name
+    for number in count(2):
         try:
             folder.mkdir(parents=True)
             break
         except OSError as error:
             if not folder.exists():
-                reason = f"{folder} can't be made: {error.strerror}"
-                raise UserError(f"{reason}; choose other --runs.") from None
+                what = f"{folder} can't be made: {error.strerror}; choose other --runs."
+                raise UserError(what) from None
             if is_given:
-                taken = f"{shorten_path(folder)} exists; choose another --name."
-                raise UserError(taken) from None
+                raise UserError(f"{folder} exists; choose another --name.") from None
+            folder = runs / f"{name}-{number}"
     link = runs / f".latest-{os.getpid()}"
     try:
         link.symlink_to(folder.name, target_is_directory=True)

@@ -20,7 +20,7 @@ import yaml
 from click.testing import CliRunner
 from papermill import cli
 
-from lib import ROOT, sample
+from lib import ROOT, config, sample, warehouse
 from lib.analyse import report
 from lib.run import NOTEBOOKS
 
@@ -36,13 +36,8 @@ def test_there_are_five_in_order():
     assert sorted((ROOT / "notebooks").glob("*.ipynb")) == FILES
 
 
-@each
-def test_is_committed_without_outputs(file):
-    for cell in cells(file):
-        assert (cell.outputs, cell.execution_count) == ([], None)
-
-
-def test_the_commit_hook_finds_nothing_to_strip():
+def test_are_committed_without_outputs_and_the_commit_hook_finds_nothing_to_strip():
+    assert not any(cell.outputs or cell.execution_count for file in FILES for cell in cells(file))
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     (entry,) = [hook["entry"] for hook in hooks if hook["id"] == "nbstripout"]
     _, *options = shlex.split(entry)
@@ -66,13 +61,6 @@ def test_is_plain_markdown_that_ends_with_what_to_do_next(file):
     last = nbformat.read(file, as_version=4).cells[-1]
     (link,) = re.findall(r"^\*\*Next:\*\* .*\]\((\w+\.ipynb)\)", last.source)
     assert file.with_name(link) in FILES
-
-
-@each
-def test_says_what_each_parameter_is(file):
-    (parameters,) = [c for c in cells(file) if "parameters" in c.metadata.get("tags", [])]
-    for line in parameters.source.splitlines():
-        assert re.fullmatch(r"[a-z_]+: (str|bool|int|float) = \S+  # \S.{10,}", line), line
 
 
 @each
@@ -163,12 +151,13 @@ def test_teardown_deletes_only_when_confirmed_and_finds_lib_whatever_folder_it_s
 
 
 @each
-def test_help_notebook_is_a_manual_of_the_parameters(file):
+def test_says_what_each_parameter_is_which_papermill_shows_as_help(file):
     (parameters,) = [c for c in cells(file) if "parameters" in c.metadata.get("tags", [])]
-    shown = pm.inspect_notebook(str(file))  # what papermill --help-notebook prints
+    for line in parameters.source.splitlines():
+        assert re.fullmatch(r"[a-z_]+: (str|bool|int|float) = \S+  # \S.{10,}", line), line
     lines = [
         f"{name}: {about['inferred_type_name']} = {about['default']}  # {about['help']}"
-        for name, about in shown.items()
+        for name, about in pm.inspect_notebook(str(file)).items()
     ]
     assert lines == parameters.source.splitlines()
 
@@ -209,7 +198,10 @@ def shared(tmp_path_factory, write, event, song) -> tuple[dict[str, Executed], d
     write(folder / "dwh.cfg", b"[LOAD]\nMAX_REJECTS = 1\n")
     of = {name: str(folder / name) for name in ("log_data", "song_data")}
     of |= {"config": str(folder / "dwh.cfg"), "database": str(folder / "dwh.duckdb")}
-    names = ("01_provision", "02_schema", "03_load", "04_analyse")
+    made = warehouse.connect(config.load(folder / "dwh.cfg", database=of["database"]), create=True)
+    made.create_schema()
+    made.close()
+    names = ("03_load", "04_analyse")
     done = {name: papermill(name, of | {"out": str(folder)}) for name in names}
     for name, one in done.items():
         assert one.code == 0, f"{name}: {one.said}"
@@ -230,16 +222,13 @@ def test_nothing_that_is_shared_or_shown_tells_who_was_there_when(shared):
         assert not CLOCK.search(text)
 
 
-def test_people_in_a_timeline_are_numbers(shared):
+def test_people_in_a_timeline_are_numbers_and_a_source_over_a_new_year_has_both_years(shared):
     _, texts = shared
     (spans,) = (pd.read_csv(file) for file in texts if file.name == "level_timeline.csv")
     assert list(spans) == ["person", "level", "first_day", "last_day", "users", "label"]
     assert set(spans["person"]) == set(range(1, len(PEOPLE) + 1))
     assert set(spans["first_day"].str.len()) == {len("2018-11-01")}
 
-
-def test_the_source_of_every_chart_over_a_new_year_has_both_years(shared):
-    _, texts = shared
     charts = [text for file, text in texts.items() if file.suffix == ".svg"]
     assert len(charts) > 10
     assert all("30 Dec 2017 – 3 Jan 2018, UTC" in text for text in charts)
@@ -249,10 +238,8 @@ def test_the_source_of_every_chart_over_a_new_year_has_both_years(shared):
     ("name", "parameter", "value", "sentence"),
     [
         ("01_provision", "log_data", "/no/such/folder", "There is no folder /no/such/folder"),
-        ("02_schema", "database", "/no/such/file.duckdb", "run 01_provision first"),
         ("03_load", "target", "redshfit", "did you mean redshift?"),
         ("04_analyse", "level", "gold", "No play is of the level 'gold'; name free or paid."),
-        ("04_analyse", "config", "/no/such.cfg", "There is no configuration file /no/such.cfg"),
     ],
 )
 def test_a_wrong_parameter_gets_one_sentence_and_a_failure(

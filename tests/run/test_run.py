@@ -6,37 +6,19 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from lib import ROOT, config, run, sample, warehouse
+from lib.run.execution import make_folder
 from tests.browser import faults
 from tests.runner import runner
 
-# What takes a while to import, or is nothing that a notebook on this machine needs.
-HEAVY = {"boto3", "duckdb", "jinja2", "matplotlib", "nbconvert", "pandas", "papermill"}
-HEAVY |= {"redshift_connector", "sqlalchemy", "ua_parser"}
-LATE = {"jinja2", "ua_parser"}  # imported where they are used
-USED = {
-    "01_provision": {"duckdb", "jinja2"},
-    "02_schema": {"duckdb", "jinja2", "pandas", "sqlalchemy"},
-    "03_load": {"duckdb", "jinja2", "pandas", "sqlalchemy"},
-    "04_analyse": {"duckdb", "jinja2", "matplotlib", "pandas", "sqlalchemy", "ua_parser"},
-    "05_teardown": {"duckdb", "jinja2"},
-}
-# IPython runs this when a kernel starts: what is imported is noted after each cell.
-NOTE = """
-import os, psutil, sys, IPython, pathlib
-at = psutil.Process().create_time()
-def note(_, to=pathlib.Path({folder!r}) / f"{{at:.3f}} {{os.getpid():09}}.noted"):
-    with to.open("a") as noted:
-        print(*sys.modules, file=noted)
-IPython.get_ipython().events.register("post_run_cell", note)
-"""
+# What takes a while to import.
+HEAVY = {"boto3", "duckdb", "jinja2", "jupyter_client", "matplotlib", "nbconvert", "pandas"}
+HEAVY |= {"papermill", "redshift_connector", "sqlalchemy", "ua_parser"}
 
 
 @pytest.fixture(scope="module")
@@ -53,44 +35,15 @@ def places(data: Path, folder: Path) -> list[str]:
     return [str(word) for pair in places.items() for word in pair]
 
 
-@dataclass
-class Complete:
-    """A run that came to its end: where, what it said, the rows of each table, and what each
-    notebook had imported after each of its cells, first of all before it began."""
-
-    folder: Path
-    done: subprocess.CompletedProcess
-    rows: dict[str, int]
-    imported: dict[str, list[set[str]]]
-
-
 @pytest.fixture(scope="module")
-def complete(data, tmp_path_factory) -> Complete:
-    folder, noted = tmp_path_factory.mktemp("complete"), tmp_path_factory.mktemp("imported")
-    startup = noted / "profile_default" / "startup" / "note.py"
-    startup.parent.mkdir(parents=True)
-    startup.write_text(NOTE.format(folder=str(noted)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IPYTHONDIR", str(noted))
-        done = runner(*places(data, folder), "--name", "first")
-    started = sorted(noted.glob("*.noted"))
-    imported = {
-        name: [set(line.split()) for line in file.read_text().splitlines()]
-        for name, file in zip(run.NOTEBOOKS, started, strict=True)
-    }
-    return Complete(folder, done, rows(folder), imported)
-
-
-def rows(folder) -> dict[str, int]:
-    settings = config.load(environ={}, database=str(folder / "small.duckdb"))
-    opened = warehouse.connect(settings, read_only=True)
-    counted = opened.row_counts()
-    opened.close()
-    return counted
+def complete(data, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A run of all five that came to its end: where, and what it said."""
+    folder = tmp_path_factory.mktemp("complete")
+    return folder, runner(*places(data, folder), "--name", "first")
 
 
 def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
-    done, folder = complete.done, complete.folder / "runs" / "first"
+    folder, done = complete[0] / "runs" / "first", complete[1]
     assert (done.returncode, done.stderr) == (0, "")
     left = {path.name for path in folder.iterdir()}
     notebooks = {f"{name}.ipynb" for name in run.NOTEBOOKS}
@@ -105,21 +58,16 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
     assert [figure["figure"] for figure in journal["headline"]][:2] == ["Plays", "Listeners"]
     listed = (folder.parent / "index.html").read_text("utf-8")
     assert '<a href="./first/report.html">first</a>' in listed
-    for table, count in complete.rows.items():
+    opened = warehouse.connect(config.load(database=complete[0] / "small.duckdb"), read_only=True)
+    for table, count in opened.row_counts().items():
         assert f"{table:<16}{count:>14,} rows" in done.stdout
+    opened.close()
     assert "coverage" in done.stdout
     assert f"report: {folder.parent / 'latest' / 'report.html'}" in done.stdout
 
 
-def test_a_notebook_imports_only_what_it_uses_and_has_it_before_it_begins(complete):
-    for name, used in USED.items():
-        before, *_, after = complete.imported[name]
-        assert (name, after & HEAVY) == (name, used)
-        assert (name, before & HEAVY) == (name, used - LATE)
-
-
 def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_offline):
-    report = complete.folder / "runs" / "first" / "report.html"
+    report = complete[0] / "runs" / "first" / "report.html"
     assert report.stat().st_size < 2_000_000
     for width, scheme in ((375, "light"), (1100, "dark")):
         with opened_offline(report, width, scheme) as page:
@@ -127,7 +75,7 @@ def test_the_report_of_a_run_opens_offline_with_every_chart(complete, opened_off
             assert page.locator(".band dt").count() == 4
             facts = page.locator(".box").all_inner_texts()
             assert ["All 9 passed" in facts[0], "first" in facts[1]] == [True, True]
-            assert str(complete.folder) not in page.content()
+            assert str(complete[0]) not in page.content()
             drawn = len([*(report.parent / "charts").glob("*.png")])
             assert page.evaluate("document.images.length") == drawn > 15
             assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -179,20 +127,10 @@ def test_the_status_of_a_warehouse_that_can_not_be_opened_is_an_error(tmp_path, 
     assert said[1].endswith("name another file with the parameter database.")
 
 
-def test_runs_that_begin_in_one_second_have_folders_of_their_own(
-    own_notebook, tmp_path, monkeypatch
-):
-    class Still(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime(2026, 11, 28, 12, tzinfo=tz)
-
-    monkeypatch.setattr(run, "datetime", Still)
-    words = own_notebook("1")
-    assert [run.main(words) for _ in range(3)] == [0, 0, 0]
-    names = {folder.parent.name for folder in (tmp_path / "runs").glob("*/journal.json")}
-    first = "20261128T120000Z-local"
-    assert names - {"latest"} == {first, f"{first}-2", f"{first}-3"}
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
+    names = [make_folder(tmp_path / "runs", "now-local", is_given=False).name for _ in range(3)]
+    assert names == ["now-local", "now-local-2", "now-local-3"]
+    assert os.readlink(tmp_path / "runs" / "latest") == "now-local-3"
 
 
 def test_the_report_that_is_named_is_this_runs_own(own_notebook, tmp_path, capsys):
@@ -242,7 +180,7 @@ def test_a_failed_run_says_where_and_goes_on_from_there(
 
 
 def test_teardown_removes_the_warehouse_and_never_the_data(complete, data, tmp_path):
-    shutil.copy(complete.folder / "small.duckdb", tmp_path)
+    shutil.copy(complete[0] / "small.duckdb", tmp_path)
     assert run.main([*places(data, tmp_path), "--only", "05", "--teardown"]) == 0
     assert not (tmp_path / "small.duckdb").exists()
     assert (data / "log_data").exists()
@@ -293,26 +231,15 @@ def test_a_page_over_all_runs_that_can_not_be_written_stops_no_run(own_notebook,
     assert "all runs" not in said.out
 
 
-def test_a_brace_in_a_path_is_no_parameter_of_papermills(own_notebook, tmp_path):
-    folder = tmp_path / "a {b} }"
-    folder.mkdir()
-    options = [*own_notebook("pass"), "--runs", str(folder)]
-    assert run.main([*options, "--name", "{c}"]) == 0
-    assert (folder / "{c}" / "01_provision.ipynb").is_file()
-
-
-def test_runs_that_lead_to_a_disk_that_is_not_there_are_one_sentence(tmp_path, capsys):
-    (tmp_path / "runs").symlink_to(tmp_path / "unplugged")
-    assert run.main(["--runs", str(tmp_path / "runs"), "--only", "02"]) == 2
+def test_a_folder_that_can_not_be_made_or_is_another_runs_is_one_sentence(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    runs.symlink_to(tmp_path / "unplugged")
+    assert run.main(["--runs", str(runs), "--name", "mine", "--only", "02"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"{tmp_path / 'runs'}/")
-    assert said.endswith("can't be made: File exists; choose other --runs.\n")
-
-
-def test_an_existing_name_is_not_overwritten(tmp_path, capsys):
-    (tmp_path / "runs" / "mine").mkdir(parents=True)
-    assert run.main(["--runs", str(tmp_path / "runs"), "--name", "mine"]) == 2
-    assert "exists; choose another --name" in capsys.readouterr().err
+    assert said == f"{runs}/mine can't be made: File exists; choose other --runs.\n"
+    (tmp_path / "unplugged" / "mine").mkdir(parents=True)
+    assert run.main(["--runs", str(runs), "--name", "mine", "--only", "02"]) == 2
+    assert capsys.readouterr().err == f"{runs}/mine exists; choose another --name.\n"
 
 
 def test_a_notebook_that_can_not_be_read_gets_one_sentence(own_notebook, tmp_path, capsys):
@@ -322,12 +249,14 @@ def test_a_notebook_that_can_not_be_read_gets_one_sentence(own_notebook, tmp_pat
     assert "01_provision.ipynb can't be read: Notebook does not appear" in capsys.readouterr().err
 
 
-def test_a_parameter_of_ones_own_needs_no_type(own_notebook, tmp_path):
-    words = own_notebook("mine = 1", "assert mine == 'yours'")
+def test_a_parameter_of_ones_own_needs_no_type_and_a_path_may_have_braces(own_notebook, tmp_path):
+    words = own_notebook("mine = 1", "assert mine == 'yours'")[:2]
     notebook = nbformat.read(tmp_path / "01_provision.ipynb", as_version=4)
     notebook.cells[0].metadata.tags = ["parameters"]
     nbformat.write(notebook, tmp_path / "01_provision.ipynb")
-    assert run.main([*words, "-p", "mine", "yours"]) == 0
+    words += ["--runs", str(tmp_path / "a {b} }"), "--name", "{c}", "-p", "mine", "yours"]
+    assert run.main(words) == 0
+    assert (tmp_path / "a {b} }" / "{c}" / "01_provision.ipynb").is_file()
 
 
 @pytest.mark.parametrize(
@@ -348,5 +277,5 @@ def test_help_imports_nothing_that_takes_a_while():
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "argparse" in imported
-    assert not imported & (HEAVY | {"jupyter_client"})
+    assert not imported & HEAVY
     assert "--song-data" in done.stdout

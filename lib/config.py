@@ -29,7 +29,7 @@ class ConfigError(UserError):
     """A setting that is unknown or has a value that can't be used."""
 
 
-def option(default, *, secret: bool = False, **accepted) -> Field:
+def declare_key(default, *, secret: bool = False, **accepted) -> Field:
     """Declare a key that accepts only some values: `choices`, or from `least` to `most`, or strings
     that match a regular expression, `pattern`, which is `expected` in words."""
     return field(default=default, repr=not secret, metadata=accepted)
@@ -40,35 +40,35 @@ LEVELS = "names of at most 16 letters or digits with commas between"
 SIZE, SHARE = r"((?i:\d+(\.\d+)?\s*[KMGT]i?B))?", r"\d+(\.\d+%|%)?"
 # Every key with its default, whose type its values have.
 SECTIONS = {
-    "DWH": {"TARGET": option("local", choices=("local", "redshift"))},
+    "DWH": {"TARGET": declare_key("local", choices=("local", "redshift"))},
     "DATA": {"LOG_DATA": "", "LOG_JSONPATH": "", "SONG_DATA": "", "REGION": "us-west-2"},
     "LOCAL": {
-        "DATABASE": option("", pattern="(?!.*://).*", expected="a file of this machine"),
-        "MEMORY_LIMIT": option("", pattern=SIZE, expected="a size such as 4GB"),
-        "THREADS": option(0, least=0, most=1024),
+        "DATABASE": declare_key("", pattern="(?!.*://).*", expected="a file of this machine"),
+        "MEMORY_LIMIT": declare_key("", pattern=SIZE, expected="a size such as 4GB"),
+        "THREADS": declare_key(0, least=0, most=1024),
     },
     "LOAD": {
-        "MAX_REJECTS": option("0", pattern=SHARE, expected="a count or a share such as 0.1%"),
-        "MIN_COVERAGE": option(0.0, least=0, most=1),
-        "EARLIEST": option(date(2000, 1, 1), least=date(1970, 1, 1)),
-        "LEVELS": option("free, paid", pattern=f"{LEVEL}(,{LEVEL})*", expected=LEVELS),
+        "MAX_REJECTS": declare_key("0", pattern=SHARE, expected="a count or a share such as 0.1%"),
+        "MIN_COVERAGE": declare_key(0.0, least=0, most=1),
+        "EARLIEST": declare_key(date(2000, 1, 1), least=date(1970, 1, 1)),
+        "LEVELS": declare_key("free, paid", pattern=f"{LEVEL}(,{LEVEL})*", expected=LEVELS),
     },
     "AWS": {"PROFILE": "", "REGION": "us-west-2", "ACCOUNT": ""}
-    | {"KEY": option("", secret=True), "SECRET": option("", secret=True)},
+    | {"KEY": declare_key("", secret=True), "SECRET": declare_key("", secret=True)},
     "CLUSTER": {
         "IDENTIFIER": "sparkify-dwh",
         "NODE_TYPE": "ra3.large",
-        "NUM_NODES": option(1, least=1),
-        "ACCESS": option("my-ip", choices=("my-ip", "vpc")),
+        "NUM_NODES": declare_key(1, least=1),
+        "ACCESS": declare_key("my-ip", choices=("my-ip", "vpc")),
         "CLIENT_CIDR": "",
-        "MAX_HOURLY_USD": option(1.0, least=0),
-        "EXPIRES_HOURS": option(24, least=1),
-        "SNAPSHOT_DAYS": option(7, least=1, most=35),
-        "FINAL_SNAPSHOT_DAYS": option(0, least=0),
+        "MAX_HOURLY_USD": declare_key(1.0, least=0),
+        "EXPIRES_HOURS": declare_key(24, least=1),
+        "SNAPSHOT_DAYS": declare_key(7, least=1, most=35),
+        "FINAL_SNAPSHOT_DAYS": declare_key(0, least=0),
         "AUDIT_LOGS": False,
         "VPC": "",
     },
-    "DB": {"NAME": "sparkify", "USER": "dwh_admin", "PORT": option(5439, least=1), "HOST": ""},
+    "DB": {"NAME": "sparkify", "USER": "dwh_admin", "PORT": declare_key(5439, least=1), "HOST": ""},
     "IAM_ROLE": {"NAME": "sparkify-dwh-copy", "ARN": ""},
 }
 

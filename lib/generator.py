@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, product
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 
@@ -48,17 +50,16 @@ def write(folder: Path, scale: float, seed: int, songs: int, matched: float) -> 
     rng = Random(f"{seed} events")  # noqa: S311
     played = _draw_played(rng, known, matched, min(SLOTS, 1000 + int(SLOTS * scale)))
     users, session = max(4, round(USERS * scale)), 3
-    counts = {"events": 0, "plays": 0, "songs": songs, "users": users, "files": files}
+    counts = Counter({"events": 0, "plays": 0, "songs": songs, "users": users, "files": files})
     logs = folder / "log_data/2018/11"
     logs.mkdir(parents=True)
     for shard, first in enumerate(range(0, users, SHARD)):
         agendas, session = _draw_agendas(rng, range(first, min(first + SHARD, users)), session)
-        days = [([], []) for _ in range(DAYS)]  # the times and the lines of each
+        days = [[] for _ in range(DAYS)]  # the events of each: when, and the line
         for user, agenda in agendas.items():
             _User(rng, user, days).live(agenda, played)
-        for name, count in _write_days(logs, shard, days).items():
-            counts[name] += count
-    return counts
+        counts.update(_write_days(logs, shard, days))
+    return dict(counts)
 
 
 def _draw(rng: Random, name: str, chance: float | None = None) -> float:
@@ -191,7 +192,7 @@ def _quote(text: str) -> str:
 class _User:
     """One user at the app, with a clock, a level and a session: each event becomes a line."""
 
-    def __init__(self, rng: Random, number: int, days: list[tuple]) -> None:
+    def __init__(self, rng: Random, number: int, days: list[list]) -> None:
         self.rng, self.days, self.ends = rng, days, 0
         self.level, self.changes = KINDS.get(number % 50, ("free", 0))
         self.fields = {name: _quote(rng.choices(choice)[0]) for name, choice in USER.items()}
@@ -250,9 +251,7 @@ class _User:
         fields = (self.fields if name == page else NOBODY) | {"page": name, "method": method}
         fields |= {"status": status, "level": self.level, "ts": self.now, "session": self.session}
         fields |= {"artist": artist, "length": length, "title": title, "item": self.item}
-        times, lines = self.days[(self.now - START) // DAY]
-        times.append(self.now)
-        lines.append(DATA["event"] % fields)
+        self.days[(self.now - START) // DAY].append((self.now, DATA["event"] % fields))
         self.item += 1
 
 
@@ -272,15 +271,15 @@ def _draw_agendas(rng: Random, users: Iterable[int], session: int) -> tuple[dict
     return agendas, session + len(starts)
 
 
-def _write_days(folder: Path, shard: int, days: list[tuple]) -> dict:
+def _write_days(folder: Path, shard: int, days: list[list]) -> Counter:
     """Write the lines of each day, ordered by time, and return the counts of what was written."""
-    counts = {"events": 0, "plays": 0, "files": 0}
-    for day, (times, lines) in enumerate(days, start=1):
-        if lines:
-            order = sorted(range(len(times)), key=times.__getitem__)  # stable: sessions keep theirs
-            text = "\n".join([lines[at] for at in order])
+    counts = Counter()
+    for day, events in enumerate(days, start=1):
+        if events:
+            events.sort(key=itemgetter(0))  # stable: those of a session keep their order
+            text = "\n".join(line for _, line in events)
             name = f"2018-11-{day:02}-events{f'-{shard:04}' if shard else ''}.json"
             (folder / name).write_bytes(text.encode("ascii"))
-            new = {"events": len(lines), "plays": text.count('"page":"NextSong"'), "files": 1}
-            counts = {key: counts[key] + new[key] for key in counts}
+            plays = text.count('"page":"NextSong"')
+            counts.update({"events": len(events), "plays": plays, "files": 1})
     return counts

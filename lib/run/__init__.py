@@ -125,7 +125,7 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
         if name not in types:
             hint = config.suggestion(name, types)
             raise UsageError(f"No notebook has a parameter {name}; {hint}")
-        kind = config.option(DEFAULTS.get(types[name], ""))
+        kind = config.declare_key(DEFAULTS.get(types[name], ""))
         given[name] = config.convert_value(kind, text, f"The parameter {name}")
     removed = options.yes and not options.keep and settings.dwh.target == "redshift"
     confirmed = {"01_provision": options.yes, "05_teardown": removed}

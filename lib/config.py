@@ -30,8 +30,8 @@ class ConfigError(UserError):
 
 
 def declare_key(default, *, secret: bool = False, **accepted) -> Field:
-    """Declare a key that accepts only some values: `choices`, or from `least` to `most`, or strings
-    that match a regular expression, `pattern`, which is `expected` in words."""
+    """Declare a key and what it accepts: `choices`, or values from `least` to `most`, or strings
+    that match the regular expression `pattern`, which `expected` describes."""
     return field(default=default, repr=not secret, metadata=accepted)
 
 
@@ -132,7 +132,7 @@ def located(place: str) -> str:
 
 
 def named(place: str) -> str:
-    """Return how a shared page may name a place of data: without the folders of this machine."""
+    """Return the name of a data location for a shared page, without this machine's folders."""
     path = Path(place)
     short = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
     return place if "://" in place else short
@@ -199,20 +199,20 @@ def _read_file(path: str | Path) -> Iterator[tuple]:
 def _check_key(file: Path, where: str, section: str, key: str, value: str) -> None:
     """Refuse an unknown key, and a secret in a file that other users can read."""
     if (section, key) not in KEYS:
-        raise ConfigError(f"{where} is no setting; {suggestion(key, SECTIONS[section])}")
+        raise ConfigError(f"{where} is not a setting; {suggestion(key, SECTIONS[section])}")
     if value and not KEYS[section, key].repr and os.name == "posix" and file.stat().st_mode & 0o077:
         raise ConfigError(f"{where} is in a file that others can read; run: chmod 600 {file}")
 
 
 def _read_environment(environ: Mapping) -> Iterator[tuple]:
-    """Yield the same for each variable DWH_SECTION_KEY."""
+    """Yield the same for each environment variable DWH_SECTION_KEY."""
     known = {f"DWH_{section}_{key}": (section, key) for section, key in KEYS}
     for variable in environ:
         if variable in known:
             yield known[variable], (environ[variable], f"The environment variable {variable}")
         elif variable.startswith("DWH_"):
             hint = suggestion(variable, known)
-            raise ConfigError(f"The environment variable {variable} is no setting; {hint}")
+            raise ConfigError(f"The environment variable {variable} is not a setting; {hint}")
 
 
 def _read_overrides(overrides: Mapping) -> Iterator[tuple]:
@@ -250,7 +250,7 @@ def convert_value(key: Field, raw: str, where: str):
 
 
 def _check_together(settings: Settings) -> None:
-    """Refuse what is right key by key and wrong together."""
+    """Refuse keys that are valid one by one, but not together."""
     logs, songs = settings.data.log_data, settings.data.song_data
     if bool(logs) != bool(songs):
         known, other = ("LOG_DATA", "SONG_DATA") if logs else ("SONG_DATA", "LOG_DATA")
@@ -265,7 +265,7 @@ def _check_together(settings: Settings) -> None:
 
 
 def _check_addresses(addresses: str) -> None:
-    """Refuse a range of addresses that opens the cluster to strangers."""
+    """Refuse an address range that would open the cluster to strangers."""
     where = f"[CLUSTER] CLIENT_CIDR {addresses}"
     try:
         network = ipaddress.ip_network(addresses or "127.0.0.1")

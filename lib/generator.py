@@ -63,7 +63,7 @@ def write(folder: Path, scale: float, seed: int, songs: int, matched: float) -> 
 
 
 def _draw(rng: Random, name: str, chance: float | None = None) -> float:
-    """Return a value drawn from the quantiles of `name`, or what `chance` (0 to 1) has there."""
+    """Return a random value with the quantiles of `name`; `chance`: the quantile, 0 to below 1."""
     quantiles = DATA["quantiles"][name]
     at = (rng.random() if chance is None else chance) * (len(quantiles) - 1)
     low = quantiles[int(at)]
@@ -71,14 +71,14 @@ def _draw(rng: Random, name: str, chance: float | None = None) -> float:
 
 
 def _draw_phrase(rng: Random, pattern: str, nouns: str) -> str:
-    """Return a title or an artist's name with nouns from `inside` or `outside` the catalogue."""
+    """Return a random title or artist name, with nouns from `inside` or `outside` the catalogue."""
     words = {name: rng.choices(WORDS[name])[0] for name in ("first", "adj", "verb", "end")}
     noun, other = rng.choices(WORDS[nouns], k=2)
     return rng.choices(DATA["patterns"][pattern])[0].format(noun=noun, other=other, **words)
 
 
 def _draw_id(rng: Random, kind: str, family: str, number: int) -> str:
-    """Return an id in the real shape, unique for `number`."""
+    """Return a random id in the real format, unique for `number`."""
     letters = "".join(rng.choices(LETTERS, k=7 - len(kind)))
     return f"{kind}{letters}{family}{(number + 1) * 0x9E3779B1 % 16**7:07X}"
 
@@ -113,7 +113,7 @@ def _draw_songs(rng: Random, songs: int) -> Iterator[dict]:
 
 
 def _write_songs(folder: Path, rng: Random, songs: int) -> tuple[int, list]:
-    """Write the song files, and return how many, with title, artist and length of known songs."""
+    """Write the song files; return their number, and title, artist and length of known songs."""
     files, text, known = 0, "", []
     for number, record in enumerate(_draw_songs(rng, songs)):
         if number < KNOWN:
@@ -140,7 +140,7 @@ def _write_songs(folder: Path, rng: Random, songs: int) -> tuple[int, list]:
 
 
 def _draw_played(rng: Random, known: list[tuple], matched: float, slots: int) -> list[tuple]:
-    """Return what people play, each song as often as it is popular, ready for an event."""
+    """Return the songs to draw plays from, formatted for an event, popular ones more often."""
     known.sort(key=lambda _: rng.random())
     played, hits = [], round(slots * matched)
     for number, (title, artist, length) in enumerate(_draw_popular(rng, known, hits, 3)):
@@ -150,13 +150,13 @@ def _draw_played(rng: Random, known: list[tuple], matched: float, slots: int) ->
 
 
 def _draw_popular(rng: Random, ranked: Sequence, slots: int, flat: int) -> list:
-    """Draw `slots` times from `ranked`, its first most often: the less so, the higher `flat`."""
+    """Draw `slots` items from `ranked`, the first most often; a higher `flat` evens that out."""
     weights = accumulate(1 / (rank + flat) for rank in range(len(ranked)))
     return rng.choices(ranked, cum_weights=list(weights), k=slots)
 
 
 def _draw_misses(rng: Random, known: list[tuple], slots: int) -> Iterator[tuple]:
-    """Yield plays that match no song: its artist may be in the catalogue, or its title."""
+    """Yield songs that are not in the catalogue, though their artist or their title may be."""
     strangers = [_draw_phrase(rng, "artist", "outside") for _ in range(slots // 8 + 1)]
     artists = strangers + list(dict.fromkeys(artist for _, artist, _ in known))
     artists.sort(key=lambda _: rng.random())
@@ -174,7 +174,7 @@ def _draw_misses(rng: Random, known: list[tuple], slots: int) -> Iterator[tuple]
 
 
 def _garble(rng: Random, text: str) -> str:
-    """Return the text as the app logs it: UTF-8 encoded twice, a few apostrophes broken."""
+    """Return a string as the app logs it: UTF-8 encoded twice, a few apostrophes broken."""
     if rng.random() < 0.03:
         text = text.replace("'", "\x19")
     return text.encode().decode("latin-1").encode().decode("latin-1")
@@ -185,12 +185,12 @@ def _format_song(title: str, artist: str, length: float) -> tuple[str, str, str,
 
 
 def _quote(text: str) -> str:
-    """Return the text as JSON with escaped slashes, as the real files have it."""
+    """Return a JSON string with escaped slashes, as the real files have it."""
     return json.dumps(text).replace("/", "\\/")
 
 
 class _User:
-    """One user at the app, with a clock, a level and a session: each event becomes a line."""
+    """One simulated user, with a clock, a level and a session; each event becomes a line."""
 
     def __init__(self, rng: Random, number: int, days: list[list]) -> None:
         self.rng, self.days, self.ends = rng, days, 0
@@ -202,7 +202,7 @@ class _User:
         self.fields["auth"] = "Logged In"
 
     def live(self, agenda: list[tuple], played: list[tuple]) -> None:
-        """Go through the month's sessions; the level, if it changes, does so in the first half."""
+        """Simulate the month's sessions; a change of level comes in the first half of them."""
         turn = int(self.rng.random() * len(agenda) / 2)
         for index, (start, self.session) in enumerate(agenda):
             self.now = self.ends = max(start, self.ends + 600)
@@ -213,7 +213,7 @@ class _User:
                 self.visit(VISITS["stranger"])
 
     def listen(self, played: list[tuple], changes: int) -> None:
-        """Open the app and play songs; meanwhile, `changes` times, change the level."""
+        """Simulate a session: open the app, play songs, and change the level `changes` times."""
         songs = int(_draw(self.rng, "paid" if changes else self.level)) + 8 * changes
         chance = self.rng.random()
         if chance < 0.05:
@@ -231,8 +231,8 @@ class _User:
                 self.visit((DATA["changes"] if is_turn else VISITS)[self.level])
 
     def visit(self, ways: dict[str, int]) -> None:
-        """Go through the pages of one of the ways, drawn by weight: what is sent (PUT) follows at
-        once, what is read after a while."""
+        """Visit the pages of one of the ways, drawn by weight: a PUT follows at once, a GET after a
+        while."""
         (way,) = self.rng.choices([*ways], [*ways.values()])
         for number, page in enumerate(way.split(" > ")):
             if number:
@@ -256,7 +256,7 @@ class _User:
 
 
 def _draw_agendas(rng: Random, users: Iterable[int], session: int) -> tuple[dict, int]:
-    """Return when each user's sessions start, with their ids, and the next session id."""
+    """Return the start and id of each user's sessions, and the next free session id."""
     starts = []
     for user in users:
         sessions = int(_draw(rng, "sessions", user * SPREAD % 1))
@@ -272,7 +272,7 @@ def _draw_agendas(rng: Random, users: Iterable[int], session: int) -> tuple[dict
 
 
 def _write_days(folder: Path, shard: int, days: list[list]) -> Counter:
-    """Write the lines of each day, ordered by time, and return the counts of what was written."""
+    """Write a file for each day, its lines ordered by time, and return what was written."""
     counts = Counter()
     for day, events in enumerate(days, start=1):
         if events:

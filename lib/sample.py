@@ -25,7 +25,7 @@ NOTE = "Invented data in the Sparkify format: no person, artist, song or play in
 
 
 class SampleError(UserError, ValueError):
-    """A sample that can't be made, or removed, as asked."""
+    """A sample that can't be made or removed."""
 
 
 def make(
@@ -66,7 +66,7 @@ def make(
 
 
 def remove(folder: Path) -> None:
-    """Delete the sample in `folder`, if there is one; refuse whatever else lies there."""
+    """Delete the sample in `folder`, if there is one; refuse a folder that holds anything else."""
     folder = Path(folder).resolve()
     try:
         _check_strays(folder)
@@ -81,13 +81,13 @@ def remove(folder: Path) -> None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Tell whether the sample in `folder` has every file that was made; refuse what is none."""
+    """Tell whether the sample in `folder` has all its files; refuse a folder that is no sample."""
     marker = folder.is_dir() and _read_marker(folder)
     return bool(marker) and _count_files(folder) >= marker["counts"]["files"]
 
 
 def has_remains(folder: Path) -> bool:
-    """Tell whether a sample, or what a killed process has left of one, is there."""
+    """Tell whether there is a sample, or a scratch folder that a killed process has left."""
     return os.path.lexists(folder) or any(folder.parent.glob(".sparkify-*"))
 
 
@@ -104,7 +104,7 @@ def _count_files(folder: Path) -> int:
 
 
 def _read_marker(folder: Path) -> dict | None:
-    """Return what the marker in `folder` says; None when nothing lies there, else refuse."""
+    """Return the content of the marker in `folder`; None for an empty folder; refuse any other."""
     if not folder.exists() or not any(folder.iterdir()):
         return None
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError):

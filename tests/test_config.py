@@ -133,8 +133,8 @@ BROKEN = " can't be read: write [SECTION] or KEY = value, each once."
         ("# mine\n\n[LOKAL]\n", 3, ": there is no section [LOKAL]; did you mean LOCAL?"),
         ("[local]\n", 1, ": there is no section [local]; did you mean LOCAL?"),
         ("[DEFAULT]\n[DWH]\n", 1, ": there is no section [DEFAULT]; known are DWH, DATA, LOCAL"),
-        ("[LOCAL]\nTHREDS = 2\n", 2, ": [LOCAL] THREDS is no setting; did you mean THREADS?"),
-        ("[DWH]\nHOST = x\n[DB]\n", 2, ": [DWH] HOST is no setting; known are TARGET."),
+        ("[LOCAL]\nTHREDS = 2\n", 2, ": [LOCAL] THREDS is not a setting; did you mean THREADS?"),
+        ("[DWH]\nHOST = x\n[DB]\n", 2, ": [DWH] HOST is not a setting; known are TARGET."),
         ("[LOCAL]\n#\nTHREADS = 2.5\n", 3, ": [LOCAL] THREADS must be a whole number, not '2.5'."),
         ("[LOCAL]\nTHREADS =\n", 2, ": [LOCAL] THREADS must be a whole number, not ''."),
         ("[LOCAL]\nTHREADS\n", 2, BROKEN),
@@ -201,8 +201,8 @@ def test_levels_are_listed_without_blanks():
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("DWH_LOCAL_THREDS", "2", "is no setting; did you mean DWH_LOCAL_THREADS?"),
-        ("DWH_TARGET", "local", "is no setting; did you mean DWH_DWH_TARGET?"),
+        ("DWH_LOCAL_THREDS", "2", "is not a setting; did you mean DWH_LOCAL_THREADS?"),
+        ("DWH_TARGET", "local", "is not a setting; did you mean DWH_DWH_TARGET?"),
         ("DWH_LOCAL_THREADS", "two", "must be a whole number, not 'two'."),
     ],
 )

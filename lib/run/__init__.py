@@ -118,7 +118,7 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
     for name, text in options.parameters:
         if name in ONE_ONLY and len(declared) > 1:
             raise UsageError(
-                f"-p {name} is taken with --only 01 or --only 05 alone; for several notebooks, "
+                f"-p {name} can be used only with --only 01 or --only 05; for several notebooks, "
                 "--yes confirms the price and the removal of what the run created, and --teardown "
                 "the removal of everything."
             )
@@ -137,8 +137,8 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
 
 
 def read_settings(options) -> config.Settings:
-    """Return the settings that the command line asks for, its places as seen from where it was
-    typed."""
+    """Return the settings that the command line asks for; make its paths absolute, from the current
+    folder."""
     for name, value in vars(options).items():
         if value == "":  # as of a variable that is not set
             option = name.replace("_", "-")
@@ -154,12 +154,15 @@ def read_settings(options) -> config.Settings:
 
 
 def prepare_run(options, settings: config.Settings) -> Run:
-    """Return the run that the command line asks for, everything checked before a kernel starts."""
+    """Return the run that the command line asks for, after checking everything that can be checked
+    before a kernel starts."""
     name = options.name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{settings.dwh.target}"
     if Path(name).name != name:
         raise UsageError(f"--name is the name of a folder, not a path: {name!r}.")
     if os.path.expanduser("~") == "~":
-        raise UsageError("There is no home folder, which Jupyter needs; set HOME to one of yours.")
+        raise UsageError(
+            "Jupyter needs a home folder, and there is none; set HOME to a folder of yours."
+        )
     parameters = choose_parameters(options, settings)
     price = ""
     if settings.dwh.target == "redshift" and len(parameters) > 1:
@@ -192,7 +195,7 @@ def show_plan(options, settings: config.Settings, name: str, creates: bool) -> d
 
 
 def answer_question(options, settings: config.Settings) -> str:
-    """Do what is asked instead of a run, and return what there is to say of it; else ''."""
+    """Answer --status or --export, and return what to print; '' when neither is given."""
     if options.status:
         from lib import provision
 
@@ -210,7 +213,7 @@ def answer_question(options, settings: config.Settings) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for; return the exit code. Whatever ends it, ends here."""
+    """Run what the command line asks for; return the exit code. Every exception is caught here."""
     prepare_streams()
     run = error = None
     with handle_signals():
@@ -231,8 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def end_run(run: Run | None, error: BaseException | None) -> int:
-    """Say why a run ended early and how to go on, and what still runs and costs: to the terminal,
-    and in the journal for when that was closed. Return the exit code."""
+    """Print why a run ended early, how to go on, and what still runs and costs; keep it in the
+    journal too, in case the terminal was closed. Return the exit code."""
     code, why = explain_end(error, run and run.folder) if error else (0, "")
     if run and error:
         status = "completed" if run.journal.get("status") == "completed" else "failed"

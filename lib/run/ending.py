@@ -1,4 +1,4 @@
-"""How a run ends: what stops it, the exit code, and what is said of it."""
+"""How a run ends: signals, exit code and last words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 class Stopped(SystemExit):
-    """A signal that ends the run: an exit with 128 and its number, which event loops let pass."""
+    """A signal that ends the run, with exit code 128 + its number; event loops let it pass."""
 
     def __init__(self, number: int):
         super().__init__(128 + number)
@@ -33,8 +33,10 @@ class Stopped(SystemExit):
 
 @contextmanager
 def handle_signals(are_ignored: bool = False) -> Iterator[None]:
-    """Raise Stopped at the signals that end a run, or ignore them, but for those that nohup or a
-    shell ignores; afterwards the former handlers are back."""
+    """Raise Stopped on the signals that end a run, or ignore them; restore the handlers afterwards.
+
+    Signals that nohup or a shell has set to be ignored stay ignored.
+    """
 
     def handle(number: int, frame) -> None:
         if any(of.f_code.co_name == "__del__" for of, _ in traceback.walk_stack(frame)):
@@ -54,7 +56,7 @@ def handle_signals(are_ignored: bool = False) -> Iterator[None]:
 
 
 def explain_end(error: BaseException, folder: Path | None) -> tuple[int, str]:
-    """Return the exit code for what ended a run, and what to say of it.
+    """Return the exit code for the exception that ended a run, and the sentence to print.
 
     `folder`: the run's; None before there is one.
     """
@@ -70,8 +72,8 @@ def explain_end(error: BaseException, folder: Path | None) -> tuple[int, str]:
 
 
 def save_traceback(error: BaseException, folder: Path | None) -> str:
-    """Write where an unexpected error came from to a file in `folder` (None: the one for temporary
-    files), and return the words that name the file."""
+    """Write the traceback to a file in `folder` (None: the folder for temporary files), and return
+    a sentence that names the file."""
     with suppress(OSError):
         number, name = tempfile.mkstemp(".txt", "traceback-", folder)
         with open(number, "w", encoding="utf-8", errors="replace") as file:
@@ -81,9 +83,9 @@ def save_traceback(error: BaseException, folder: Path | None) -> str:
 
 
 def describe_possible(settings: config.Settings, price: str) -> str:
-    """Say what may be running in AWS without asking it; '' where nothing of ours can be.
+    """Return a sentence on what may be running in AWS, without asking AWS; '' if nothing can be.
 
-    `price`: as a plan has shown it; empty: the bundled one.
+    `price`: the one that the plan showed; empty: from the bundled price list.
     """
     if settings.dwh.target != "redshift" or settings.db.host:
         return ""
@@ -100,9 +102,9 @@ def describe_possible(settings: config.Settings, price: str) -> str:
 
 
 def describe_running(settings: config.Settings, possible: str) -> str:
-    """Ask AWS, and say what is still running, what it costs, and how to remove it; '' for nothing.
+    """Ask AWS what is still running; return what it costs and how to remove it, or '' for nothing.
 
-    `possible`: what is said when AWS can't be asked, or asking it is interrupted.
+    `possible`: what to return when AWS can't be asked, or asking it is interrupted.
     """
     from lib.provision import cluster
 
@@ -111,4 +113,4 @@ def describe_running(settings: config.Settings, possible: str) -> str:
             return cluster.running(settings)
     except BaseException as error:  # noqa: BLE001 - a second Ctrl-C, too
         reason = str(error) if isinstance(error, UserError | Stopped) else type(error).__name__
-        return f"What is still running could not be asked: {reason}\n{possible}"
+        return f"AWS could not be asked what is still running: {reason}\n{possible}"

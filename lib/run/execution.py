@@ -1,4 +1,4 @@
-"""One run: its notebooks executed in order, and its folder with what became of them."""
+"""One run: its notebooks executed in order, and its folder and journal."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class NotebookFailed(UserError):
 class Run:
     """One run: its folder, each notebook's parameters, and the journal of what happened.
 
-    `notebooks`: the folder that holds them. `may_run`: what may be running and costing in AWS from
-    the run's begin on, which the journal says until it is known better; '' for nothing.
+    `notebooks`: the folder that holds them.
+    `may_run`: what may be running in AWS and what it costs, which the journal says from the start
+    until AWS is asked at the end; '' if nothing can be.
     """
 
     folder: Path
@@ -88,7 +89,7 @@ class Run:
         self.journal["data"] = self.journal["data"] or facts["Data"]
 
     def write_index(self) -> None:
-        """Write the page over all runs; what stops that is said, and this run stands."""
+        """Write the page over all runs; print why if that fails, which does not fail this run."""
         from lib.analyse import index
 
         try:
@@ -107,7 +108,7 @@ class Run:
         os.replace(unfinished, self.folder / "journal.json")
 
     def summarize(self) -> str:
-        """Return what a person wants to know at the end: rows, coverage, seconds, the report."""
+        """Return what to print at the end: rows, coverage, seconds, where the report is."""
         lines = [""]
         if (loaded := self.folder / "load.json").exists():
             load = json.loads(loaded.read_text(encoding="utf-8"))
@@ -126,7 +127,7 @@ class Run:
         return "\n".join(lines)
 
     def explain_resuming(self) -> str:
-        """Return which notebook did not run to its end, where it is, and how to go on."""
+        """Return where the notebook is that did not run to its end, and how to go on."""
         entries = self.journal.get("notebooks", [])
         left = [entry["name"] for entry in entries if entry["status"] != "completed"]
         if not left:
@@ -170,22 +171,22 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
 
 
 def escape_braces(path: Path) -> str:
-    """Return a path as papermill takes it, to which a brace begins a parameter's name."""
+    """Return a path with its braces doubled, because papermill formats paths."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def find_unfinished(executed) -> str:
-    """Return why a notebook is not finished, else ''. Papermill's own status is not asked: after a
-    timeout it says that every cell was completed."""
+    """Return why a notebook is not finished, else ''. Execution counts are read rather than
+    papermill's status, which says "completed" for every cell after a timeout."""
     code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source]
     left = sum(cell.execution_count is None for cell in code)
     return f"{left} of {len(code)} cells did not run; a cell ended the notebook early" * bool(left)
 
 
 def make_folder(runs: Path, name: str, is_given: bool) -> Path:
-    """Make a run's folder, and let runs/latest lead to it.
+    """Make a run's folder, and point the link runs/latest to it.
 
-    `is_given`: only this name will do; else a number is added to one that another run has taken.
+    `is_given`: the user chose the name; else a number is added when another run has taken it.
     """
     folder = runs / name
     for number in count(2):
@@ -209,6 +210,6 @@ def make_folder(runs: Path, name: str, is_given: bool) -> Path:
 
 
 def _describe_data(settings: config.Settings) -> str:
-    """Say what data a run is on, in words that anyone may read."""
+    """Return the name of the data that a run is on, without the folders of this machine."""
     source = config.SOURCES[settings.data_kind]
     return source if settings.uses_sample else f"{source}, {config.named(settings.log_data)}"

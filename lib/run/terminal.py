@@ -1,4 +1,4 @@
-"""What the runner says on a terminal, or into a pipe or file that may end or lack letters."""
+"""Print to a terminal, a pipe or a file, which may be closed or lack characters."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lib import UserError, escape
 
 
 class OutputClosed(UserError):
-    """Standard output or error that takes no more text."""
+    """Standard output or error that can't be written any more."""
 
 
 def prepare_streams() -> None:
-    """Show what a stream's encoding lacks as "?"; let one that is closed lead to nowhere."""
+    """Print "?" for characters that an encoding lacks; send a closed stream to the null device."""
     for name in ("stdout", "stderr"):
         if not getattr(sys, name):
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -23,7 +23,7 @@ def prepare_streams() -> None:
 
 
 def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
-    """Print a text with its control characters escaped; `before` is printed as it is.
+    """Print a string with its control characters escaped; `before` is printed as it is.
 
     Raises OutputClosed when nobody can read it: `| head` has ended, or the disk is full.
     """
@@ -38,14 +38,14 @@ def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
 
 
 class Progress:
-    """Shows the running notebook's step: in place on a terminal, else a line a step."""
+    """Shows the step of the running notebook: in place on a terminal, else one line per step."""
 
     def __init__(self, name: str):
         self.name, self.heading = name, ""
         self._clear, self._end = ("\r\033[K", "") if sys.stdout.isatty() else ("", "\n")
 
     def show_step(self, cell, **_) -> None:
-        """Note the heading of a cell that is about to run (a hook of nbclient)."""
+        """Show and remember the heading of a cell that is about to run (a hook of nbclient)."""
         headings = [line for line in cell.source.splitlines() if line.startswith("#")]
         if cell.cell_type == "markdown" and headings:
             self.heading = headings[0].lstrip("# ")

@@ -128,7 +128,7 @@ def test_no_home_folder_is_one_sentence(options, capsys, monkeypatch):
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert run.main([*options, "--only", "01"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("There is no home folder, which Jupyter needs; set HOME to")
+    assert said.startswith("Jupyter needs a home folder, and there is none; set HOME to")
 
 
 # What can't be written

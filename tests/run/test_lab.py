@@ -189,7 +189,6 @@ def test_a_person_steps_through_in_jupyterlab(lab, tmp_path):
         assert (len(lab.seen(CHARTS)) > 5) == (name == "04_analyse")
 
     lab.open("03_load")
-    lab.run_all()
     lab.run_all(again=True)
     assert looks_well(lab)
     assert lab.panel.get_by_text("Nothing new").count() == 1

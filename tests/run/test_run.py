@@ -207,7 +207,7 @@ def test_teardown_removes_the_warehouse_and_never_the_data(complete, data, tmp_p
         (["--export", "x", "--status"], "--status: not allowed with --export"),
         (["--keep", "--teardown"], "--teardown: not allowed with --keep"),
         (["-p", "confirm", "true"], "several notebooks, --yes confirms the price and the removal"),
-        (["-p", "run", "x"], "-p run is taken with --only 01 or --only 05 alone"),
+        (["-p", "run", "x"], "-p run can be used only with --only 01 or --only 05"),
         (["--from", "04", "-p", "teardown", "true"], "and --teardown the removal of everything"),
     ],
 )

@@ -515,7 +515,7 @@ def test_a_run_whose_login_expires_says_what_may_still_be_running(double, tmp_pa
     done = runner(*words, "--only", "03", "--runs", str(tmp_path))
     assert done.returncode == 1
     assert "Your AWS session has expired" in done.stderr
-    assert "What is still running could not be asked: Your AWS session has" in done.stderr
+    assert "AWS could not be asked what is still running: Your AWS session has" in done.stderr
     possible = "The cluster sparkify-dwh may still be running in us-west-2 at $0.54 an hour until"
     assert possible in done.stderr
     assert done.stderr.rstrip().endswith(cluster.REMOVE)

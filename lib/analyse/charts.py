@@ -1,11 +1,6 @@
-"""The chart forms, one function each, and finish(), which titles, saves and shows a chart.
-
-A form returns a figure; a notebook shows it once, when finish() displays the file that it saved.
-"""
+"""The chart forms, one function each; finish() titles, saves and shows what one has drawn."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import ListedColormap
@@ -16,20 +11,18 @@ from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, date_range
 
 from lib.analyse import labels, style
-from lib.analyse.labels import add_label, format_name, format_number
+from lib.analyse.labels import STATES, add_label, format_name, format_number
 from lib.analyse.style import CONTEXT, GREY, QUIET, SMALL, STRONG, make_form
 
 MOST = 20  # rows of a timeline
 finish = style.finish
-STATES = np.genfromtxt(Path(__file__).with_name("states.txt"), dtype=str)
 
 
 @make_form
 def heatmap(frame: DataFrame, *, x: str, y: str, value: str) -> Figure:
     """Draw a cell for each x and y, darker for more, a dot for zero, the highest outlined.
 
-    frame: columns x, y and value, one row per cell; a column named weekday (1 is Monday) or hour
-    is labelled as such.
+    frame: columns x, y and value, one row per cell; weekdays (1 is Monday) and hours are named.
     """
     grid = frame.pivot(index=y, columns=x, values=value).astype(float)
     cells = np.ma.masked_invalid(grid.to_numpy())
@@ -38,12 +31,10 @@ def heatmap(frame: DataFrame, *, x: str, y: str, value: str) -> Figure:
     mesh = style.draw_cells(ax, cells, cells)
     style.mark_zeros(ax, cells)
     ax.set(xlim=(0, width), ylim=(height + 1.2, 0))  # the scale stands below the last row
-    ax.xaxis.tick_top()
-    step = -(-width // 6)  # there is room for six names of columns
-    for axis, keys, each in (ax.xaxis, grid.columns, step), (ax.yaxis, grid.index, 1):
+    ax.xaxis.tick_top()  # where there is room for six names
+    for axis, keys, each in (ax.xaxis, grid.columns, -(-width // 6)), (ax.yaxis, grid.index, 1):
         names = [labels.format_key(key, keys.name) for key in keys[::each]]
         axis.set_ticks(np.arange(len(keys))[::each] + 0.5, names)
-    ax.spines.bottom.set_visible(False)
     if cells.max() > 0:
         row, column = np.unravel_index(cells.argmax(), cells.shape)
         ax.add_patch(
@@ -66,13 +57,12 @@ def triangle(frame: DataFrame, *, x: str, y: str, value: str, n: str) -> Figure:
     each = min(0.3, max(6 / height, 0.1))  # inches of a row; many still fit a page
     fig, ax = style.make_figure(0.6 + each * height)
     mesh = style.draw_cells(ax, cells, cells[cells < 1])
-    ax.set(xlim=(0, width), ylim=(height, 0), xlabel=format_name(x), yticks=[])
+    ax.set(xlim=(0, width), ylim=(height, 0), yticks=[])
+    ax.set_xlabel(format_name(x), labelpad=7)
     weeks = range(0, width, -(-width // 14))
     ax.set_xticks(np.array(weeks) + 0.5, weeks)
     ax.xaxis.set(ticks_position="top", label_position="top")
-    ax.xaxis.labelpad = 7
     ax.tick_params(length=0, pad=6)
-    ax.spines.bottom.set_visible(False)
     sizes = frame[n].astype(float).groupby(frame[y]).max()[grid.index]
     columns = {n: map(format_number, sizes), y: map(labels.format_key, grid.index)}
     labels.draw_row_labels(ax, columns, -int(-0.22 // each))
@@ -107,11 +97,8 @@ def tiles(frame: DataFrame, *, state: str, value: str) -> Figure:
         known = cells[y, x] is not np.ma.masked
         ink = style.choose_ink(mesh, cells[y, x]) if known else QUIET
         ax.text(x + 0.5, y + 0.3, code.strip("."), weight="bold", color=ink, **look)
-        if known:
-            number = labels.abbreviate_number(cells[y, x])
-            ax.text(x + 0.5, y + 0.7, number, color=ink, **look)
-        if cells[y, x] == 0:
-            ax.add_patch(Rectangle((x + 0.05, y + 0.05), 0.9, 0.9, fill=False, edgecolor=CONTEXT))
+        number = labels.abbreviate_number(cells[y, x]) if known else ""
+        ax.text(x + 0.5, y + 0.7, number, color=ink, **look)
     style.draw_scale(ax, mesh, value, y=height + 0.5, key=style.UNKNOWN)
     rest = given[~given.index.isin(STATES.ravel())].dropna().map(labels.abbreviate_number)
     if len(rest):
@@ -136,11 +123,10 @@ def lines(
     wide = style.fill_days(wide)
     strong = strong if strong in wide else wide.sum().idxmax()
     fig, ax, days = style.make_daily_figure(wide, percent)
-    few = wide.count().max() <= 70
-    look = {"markersize": 3} if few else {"markersize": 1, "linewidth": 1.2}
+    look = {"markersize": 3} if wide.count().max() <= 70 else {"markersize": 1, "linewidth": 1.2}
+    look |= {"marker": "o", "clip_on": False}
     for name in sorted(wide, key=lambda name: name == strong):  # the strong one on top
-        colour = STRONG if name == strong else CONTEXT
-        ax.plot(days, wide[name], color=colour, marker="o", clip_on=False, **look)
+        ax.plot(days, wide[name], color=STRONG if name == strong else CONTEXT, **look)
     if partial and frame[partial].any():
         style.mark_partial_days(ax, frame.loc[frame[partial].astype(bool), x])
     labels.label_peak(ax, wide[strong], percent)
@@ -170,8 +156,7 @@ def steps(frame: DataFrame, *, x: str, y: str, n: str, series="", strong="") -> 
     for name in sorted(parts, key=lambda name: name == strong):  # the strong one on top
         time, share = np.r_[0, parts[name][x]], np.r_[1, parts[name][y]]
         ax.plot(time, share, color=STRONG if name == strong else CONTEXT, clip_on=False, **look)
-        risk = format_number(last[n][name])
-        details[name] = f"{format_number(share[-1], True)}\n{risk} at risk"
+        details[name] = f"{format_number(share[-1], True)}\n{format_number(last[n][name])} at risk"
     labels.label_ends(ax, ax.get_xlim()[1], last[y].astype(float), strong, details)
     return fig
 
@@ -222,11 +207,10 @@ def bars(frame: DataFrame, *, label: str, value: str, detail="", share=False) ->
         if more:
             name = add_label(ax, labels.clean_text(more), above, (used, 0), **GREY)
             labels.fit_label(name, room - used)
-        number = format_number(values[row])
+        number, end = format_number(values[row]), (np.nan_to_num(values[row]), row)
         if share and row and values[0] > 0 and values[row] >= 0:
             number += f" · {labels.format_share(values[row] / values[0])}"
-        look = {"va": "center_baseline", "weight": "bold"}
-        add_label(ax, number, (np.nan_to_num(values[row]), row), (5, 0), **look)
+        add_label(ax, number, end, (5, 0), va="center_baseline", weight="bold")
     return fig
 
 
@@ -302,8 +286,8 @@ def timeline(
     shown = names.isin(drawn)
     left, right = date2num(starts[shown]), date2num(stops[shown].fillna(last))
     colours = np.where(frame.loc[shown, kind] == strong, STRONG, CONTEXT)
-    look = {"left": left, "color": colours, "edgecolor": colours, "linewidth": 1}
-    ax.barh(names[shown].map(drawn.index), right - left, 0.6, **look)
+    at = names[shown].map(drawn.index)
+    ax.barh(at, right - left, 0.6, left, color=colours, edgecolor=colours, linewidth=1)
     ax.set_yticks(range(len(drawn)), labels.shorten_texts(ax, drawn, 130))
     ax.set_ylim(len(drawn) - 0.5, -0.5)
     kinds = sorted(frame[kind].dropna().unique(), key=lambda what: (what != strong, what))

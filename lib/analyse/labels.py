@@ -7,6 +7,7 @@ import unicodedata
 from bisect import bisect
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -20,6 +21,7 @@ STRONG, OTHER = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
 CONTEXT, QUIET = "#b0b0b0", "#595959"
 SMALL = 11  # points; less is hard to read on a phone
 BOLD, GREY = {"color": STRONG, "weight": "bold"}, {"color": QUIET}  # looks of texts
+STATES = np.genfromtxt(Path(__file__).with_name("states.txt"), dtype=str)
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 

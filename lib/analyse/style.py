@@ -111,6 +111,7 @@ def draw_cells(ax: Axes, cells: np.ma.MaskedArray, scaled: np.ma.MaskedArray) ->
 
     scaled: the cells whose numbers above zero stretch the scale of colours.
     """
+    ax.spines.bottom.set_visible(False)
     mesh = ax.pcolormesh(cells, cmap=BLUES, edgecolor="white", linewidth=1, clim=(0.5, 1))
     some = scaled[scaled > 0].compressed()
     if some.size:

@@ -109,30 +109,22 @@ def check_quality(warehouse: Warehouse, audits: Mapping[str, int]) -> pd.DataFra
     size, rows, rejects = (sum(load[column] for load in loads) for column in (2, 3, 4))
     ((first, last),) = warehouse.rows("status/freshness")
     share = f"{matched / plays:.1%}" if plays else "–"
+    left_out = f"None of {rows:,} records", "ok"
+    if rejects:
+        part = f"{rejects:,} of {rows + rejects:,} records ({rejects / (rows + rejects):.2%})"
+        left_out = f"{part}; see load_rejects", "look"
+    audited = f"All {len(audits)} passed", "ok"
+    if failed := [f"{name} found {found:,}" for name, found in audits.items() if found]:
+        audited = f"{len(failed)} of {len(audits)} failed: {', '.join(failed)}", "look"
     checks = [
         ("Coverage", f"{share} of {plays:,} plays match a song of the catalogue", ""),
-        ("Left out", *describe_rejects(rejects, rows + rejects)),
-        ("Audits", *describe_audits(audits)),
+        ("Left out", *left_out),
+        ("Audits", *audited),
         ("Events", f"{format_time(first)} to {format_time(last)}" if first else "none", ""),
         ("Last load", format_time(max(at for *_, at in loads)) if loads else "none", ""),
         ("Files", f"{files}, {size / 1e6:,.1f}\u00a0MB" if loads else "none", ""),
     ]
     return pd.DataFrame(checks, columns=["check", "finding", "state"])
-
-
-def describe_rejects(rejects: int, records: int) -> tuple[str, str]:
-    """Say how many records could not be loaded, and whether that needs a look."""
-    if not rejects:
-        return f"None of {records:,} records", "ok"
-    return f"{rejects:,} of {records:,} records ({rejects / records:.2%}); see load_rejects", "look"
-
-
-def describe_audits(audits: Mapping[str, int]) -> tuple[str, str]:
-    """Say which audits found rows, and whether that needs a look."""
-    failed = [f"{name} found {rows:,}" for name, rows in audits.items() if rows]
-    if not failed:
-        return f"All {len(audits)} passed", "ok"
-    return f"{len(failed)} of {len(audits)} failed: {', '.join(failed)}", "look"
 
 
 def describe_run(warehouse: Warehouse, settings: Settings, run: str) -> pd.DataFrame:

@@ -134,7 +134,10 @@ def clean_tables(html: str) -> str:
         else:
             tag.replace_with(str(tag))
     for table in soup("table"):
-        _align_numbers(table)
+        for column in zip(*(row(["th", "td"]) for row in table("tr")), strict=False):
+            if all(NUMBER.fullmatch(cell.text.strip()) for cell in column[1:]):
+                for cell in column:
+                    cell["class"] = "number"
         for heading in table("th"):
             if heading.string:
                 heading.string = heading.string.replace("_", " ")
@@ -144,13 +147,6 @@ def clean_tables(html: str) -> str:
                 del heading["scope"]
         table.wrap(BeautifulSoup(TABLE, "html.parser").div)
     return str(soup)
-
-
-def _align_numbers(table) -> None:
-    for column in zip(*(row(["th", "td"]) for row in table("tr")), strict=False):
-        if all(NUMBER.fullmatch(cell.text.strip()) for cell in column[1:]):
-            for cell in column:
-                cell["class"] = "number"
 
 
 def write_index(runs: Path) -> Path:

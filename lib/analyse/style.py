@@ -46,19 +46,16 @@ def make_form(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @apply_style
     @wraps(draw)
     def draw_form(frame: DataFrame, **names) -> Figure:
-        fig = draw(frame, **names) if len(frame) else draw_no_data()
+        if len(frame):
+            fig = draw(frame, **names)
+        else:
+            fig, ax = make_figure(1.2)
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, "no data", ha="center", va="center", **GREY)
         fig.frame = frame.copy()  # what a reader does to it later is not in the chart
         return fig
 
     return draw_form
-
-
-def draw_no_data() -> Figure:
-    """Draw that there is no data."""
-    fig, ax = make_figure(1.2)
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, "no data", ha="center", va="center", **GREY)
-    return fig
 
 
 def make_figure(height: float) -> tuple[Figure, Axes]:

@@ -114,10 +114,14 @@ def test_an_empty_warehouse_has_no_headline_and_says_what_it_lacks(world):
 
 
 def test_what_was_left_out_or_failed_an_audit_needs_a_look():
-    rejects = ("3 of 1,200 records (0.25%); see load_rejects", "look")
-    assert findings.describe_rejects(3, 1200) == rejects
-    failed = ("1 of 2 failed: coverage_reaches_floor found 1", "look")
-    assert findings.describe_audits({"coverage_reaches_floor": 1, "keys_are_unique": 0}) == failed
+    loads = [("events", 1, 900_000, 1197, 3, 1, datetime(2018, 12, 1))]
+    answers = {"status/loads": loads, "status/freshness": [(None, None)]}
+    warehouse = SimpleNamespace(coverage=lambda: (0, 0), rows=answers.get)
+    quality = findings.check_quality(warehouse, {"coverage_reaches_floor": 1, "no_orphan_keys": 0})
+    rows = {check: tuple(row) for check, *row in quality.itertuples(index=False)}
+    assert rows["Left out"] == ("3 of 1,200 records (0.25%); see load_rejects", "look")
+    assert rows["Audits"] == ("1 of 2 failed: coverage_reaches_floor found 1", "look")
+    assert rows["Last load"] == ("1 Dec 2018, 00:00 UTC", "")
 
 
 @pytest.mark.parametrize(

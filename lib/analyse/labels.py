@@ -126,13 +126,11 @@ def draw_row_labels(ax: Axes, columns: dict, step: int) -> None:
     """Write columns of texts at the left of every step-th row of cells, the first next to them."""
     used = 8
     for name, texts in columns.items():
-        right = {"ha": "right"}
-        column = [
-            add_label(ax, format_name(name), (0, 0), (-used, 6), va="bottom", **GREY, **right)
-        ]
+        look = GREY | {"ha": "right", "va": "bottom"}
+        column = [add_label(ax, format_name(name), (0, 0), (-used, 6), **look)]
+        look = {"ha": "right", "va": "center_baseline"}
         for row, text in [*enumerate(texts)][::step]:
-            at, look = (0, row + 0.5), {"va": "center_baseline", **right}
-            column.append(add_label(ax, text, at, (-used, 0), **look))
+            column.append(add_label(ax, text, (0, row + 0.5), (-used, 0), **look))
         used += 12 + max(text.get_window_extent().width for text in column) * 72 / ax.figure.dpi
 
 

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from lib.analyse.figure import CONTEXT, OTHER, QUIET, STRONG, arrange, canvas, legend, styled
+from lib.analyse.labels import CONTEXT, OTHER, QUIET, STRONG, draw_legend
+from lib.analyse.style import add_titles, apply_style, make_figure
 
 TICKS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 COLOURS = (STRONG, OTHER, QUIET, CONTEXT)
@@ -28,7 +29,7 @@ BELOW = {
 }
 
 
-@styled
+@apply_style
 def draw(rows: Sequence[dict], benchmark: str, source: str, folder: Path) -> None:
     """Draw the ratios of a benchmark as `folder`/`benchmark`.png.
 
@@ -50,13 +51,13 @@ def draw(rows: Sequence[dict], benchmark: str, source: str, folder: Path) -> Non
         names = sorted({row["what"] for row in rows})
         source += f"; {size:,} events"
     fig = picture(names, marks)
-    arrange(fig, TITLES[benchmark], BELOW[benchmark], f"Source: {source}")
+    add_titles(fig, TITLES[benchmark], BELOW[benchmark], f"Source: {source}")
     fig.savefig(folder / f"{benchmark}.png")
 
 
 def picture(names: list[str], marks: list[tuple]) -> Figure:
     """Draw marks, each of them its row's name, its series, and a result."""
-    fig, ax = canvas(0.36 * len(names) + 0.8)
+    fig, ax = make_figure(0.36 * len(names) + 0.8)
     series = [*dict.fromkeys(one for _, one, _ in marks)]
     colours = dict(zip(reversed(series), COLOURS, strict=False))
     for name, one, row in marks:
@@ -66,7 +67,7 @@ def picture(names: list[str], marks: list[tuple]) -> Figure:
     scale(ax, [end for *_, row in marks for end in row["spread"]])
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    legend(ax, dict(reversed(colours.items())))
+    draw_legend(ax, dict(reversed(colours.items())))
     return fig
 
 

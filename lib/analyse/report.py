@@ -1,24 +1,33 @@
-"""An executed notebook as one HTML file for reading: no code, nothing to fetch.
+"""The pages that a run leaves: report.html, its findings without code, and index.html, all runs.
 
-What a cell tagged `headline`, `quality` or `about` gives (summary.py) becomes a band of figures
-or a box of facts, what one tagged `caution` prints a note; report-hide leaves a cell out.
+Both are one file that fetches nothing. A cell's tags say how it is shown in the report: report-hide
+leaves it out, `caution` makes a note of what it prints, and `headline`, `quality` and `about` show
+the figures and facts of headline.json in its place.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import os
 import re
+from datetime import UTC, datetime
 from html import escape, unescape
 from pathlib import Path
+from urllib.parse import quote
 
 import mistune
 import nbformat
 from bs4 import BeautifulSoup
+from bs4.element import PreformattedString
+from jinja2 import Environment, FileSystemLoader
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
 from lib import UserError
-from lib.analyse import page
 
+TEMPLATES = Path(__file__).with_name("templates")
 KINDS = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain"]
 CONFIG = Config(
     NbConvertBase={"display_data_priority": KINDS},
@@ -26,21 +35,18 @@ CONFIG = Config(
     TagRemovePreprocessor={"remove_cell_tags": {"report-hide"}, "enabled": True},
 )
 TAGS = {"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "div", "span", "p", "br"}
-TAG = re.compile(r"<(/?)([a-z]+)([^<>]*)>|[<>]", re.IGNORECASE)
-SPAN = re.compile(r"\s(?:colspan|rowspan)=\"\d+\"", re.IGNORECASE)
-DROPPED = re.compile(r"<style.*?</style>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 NUMBER = re.compile(r"[-−+]?\d[\d.,]*%?|nan|none|<na>|", re.IGNORECASE)
 TABLE = '<div class="table" role="group" aria-label="Table" tabindex="0">'
 
 
 class ReportError(UserError):
-    """A notebook that no report can be made of."""
+    """A notebook that can't be made into a report."""
 
 
 class Prose(mistune.HTMLRenderer):
-    """Markdown in which HTML is shown as it is written, and no picture is fetched.
+    """Render Markdown, with HTML shown as it is written, and pictures by their text alone.
 
-    `contents`: the second-level headings so far, each as its anchor and its text as HTML.
+    `contents`: the second-level headings so far, as anchor and HTML.
     """
 
     def __init__(self):
@@ -48,7 +54,7 @@ class Prose(mistune.HTMLRenderer):
         self.contents = {}
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        """Show what a picture's author wrote of it."""
+        """Show a picture's alternative text."""
         return escape(text)
 
     def heading(self, text: str, level: int, **attrs) -> str:
@@ -65,79 +71,47 @@ class Prose(mistune.HTMLRenderer):
         """Let a wide table scroll on its own."""
         return f"{TABLE}<table>\n{text}</table>\n</div>\n"
 
-    def nav(self) -> str:
-        """Return the list of contents; nothing when there is nothing to choose from."""
+    def list_contents(self) -> str:
+        """Return the table of contents; '' when there are fewer than two headings."""
         links = [f'<li><a href="#{to}">{text}</a></li>' for to, text in self.contents.items()]
         label = '<nav aria-labelledby="contents"><p id="contents">Contents</p>'
         return f"{label}\n<ol>\n{chr(10).join(links)}\n</ol></nav>\n" if len(links) > 1 else ""
 
 
-def write(notebook: Path, to: Path, title: str) -> Path:
-    """Write an executed notebook as one offline HTML file, whole or not at all.
+def write_report(notebook: Path, to: Path, title: str, headline: dict | None = None) -> Path:
+    """Write an executed notebook as one HTML file for reading, whole or not at all.
 
-    Cells tagged report-hide are left out; every picture needs `alt` in its output's metadata.
-    Raises ReportError when the notebook did not run to its end without an error, and for a
-    picture without alternative text.
+    headline: the content of headline.json; without, its cells are shown as the tables they are.
+    Raises ReportError for a picture without alternative text.
     """
-    notebook, to = Path(notebook), Path(to)
     nb = nbformat.read(notebook, as_version=4)
-    check(nb, notebook.name)
+    check_pictures(nb, Path(notebook).name)
     prose = Prose()
     markdown = mistune.create_markdown(renderer=prose, plugins=["table"])
     exporter = HTMLExporter(
         config=CONFIG,
         template_name="report",
-        extra_template_basedirs=[str(page.TEMPLATES)],
-        extra_template_paths=[str(page.TEMPLATES)],
-        filters={"prose": markdown, "rows": rows, "tables": tables, "is_drawn": is_drawn},
+        extra_template_basedirs=[str(TEMPLATES)],
+        extra_template_paths=[str(TEMPLATES)],
+        filters={"prose": markdown, "tables": clean_tables, "is_drawn": is_drawn},
     )
-    resources = {"metadata": {"name": title}} | page.parts()
+    resources = read_parts(title) | {"headline": headline or {}}
     html, _ = exporter.from_notebook_node(nb, resources=resources)
-    return page.write(html.replace("<h2", f"{prose.nav()}<h2", 1), to)
+    return write_page(html.replace("<h2", f"{prose.list_contents()}<h2", 1), to)
 
 
-def headline(notebook: Path) -> list[dict[str, str]]:
-    """Return the figures of an executed notebook's headline, as summary.py names them."""
-    names = ("figure", "period", "value", "change", "before")
-    return [dict(zip(names, row, strict=False)) for row in tagged_rows(notebook, "headline")]
-
-
-def tagged_rows(notebook: Path, tag: str) -> list[list[str]]:
-    """Return the texts of the rows that the cells of a tag show in an executed notebook."""
-    nb = nbformat.read(notebook, as_version=4)
-    return [
-        row
-        for cell in nb.cells
-        if tag in cell.metadata.get("tags", [])
-        for output in cell.get("outputs", [])
-        for row in rows(output.get("data", {}).get("text/html", ""))
-    ]
-
-
-def check(nb: nbformat.NotebookNode, name: str) -> None:
-    """Raise ReportError unless every cell ran well and every picture shown has its text."""
-    if not any(cell.get("outputs") for cell in nb.cells):
-        raise ReportError(f"{name} has no outputs; run it first.")
+def check_pictures(nb: nbformat.NotebookNode, name: str) -> None:
+    """Raise ReportError unless every picture that the report shows has alternative text."""
     heading = "the beginning"
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             heading = [heading, *re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)][-1]
+        if "report-hide" in cell.metadata.get("tags", []):
+            continue
         for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                why = f"{output.ename}: {output.evalue}".partition("\n")[0]
-                raise ReportError(f"{name} failed under “{heading}”: {why}")
             pictures = [kind for kind in output.get("data", {}) if kind.startswith("image/")]
-            shown = "report-hide" not in cell.metadata.get("tags", [])
-            if shown and not all(output.metadata.get(kind, {}).get("alt") for kind in pictures):
+            if not all(output.metadata.get(kind, {}).get("alt") for kind in pictures):
                 raise ReportError(f"A picture under “{heading}” in {name} has no alt text.")
-        if cell.cell_type == "code" and cell.source.strip() and cell.execution_count is None:
-            raise ReportError(f"{name} was not run to its end; it stopped under “{heading}”.")
-
-
-def rows(html: str) -> list[list[str]]:
-    """Return the texts of a DataFrame's rows, without its index."""
-    table = BeautifulSoup(html, "html.parser")
-    return [[cell.text for cell in row("td")] for row in table("tr") if row("td")]
 
 
 def is_drawn(cell: nbformat.NotebookNode) -> bool:
@@ -145,17 +119,20 @@ def is_drawn(cell: nbformat.NotebookNode) -> bool:
     return any(kind.startswith("image/") for one in cell.outputs for kind in one.get("data", {}))
 
 
-def keep_tag(found: re.Match) -> str:
-    """Return a tag of TAGS without its attributes, but for what a cell spans; escape any other."""
-    slash, name, attributes = found.groups()
-    if not name or name.lower() not in TAGS:
-        return escape(found[0])
-    return f"<{slash}{name}{''.join(SPAN.findall(attributes))}>"
+def clean_tables(html: str) -> str:
+    """Return HTML with its tables and paragraphs alone, and columns of numbers aligned.
 
-
-def tables(html: str) -> str:
-    """Keep an output's tables and plain text markup; escape the rest; columns of numbers align."""
-    soup = BeautifulSoup(TAG.sub(keep_tag, DROPPED.sub("", html)), "html.parser")
+    Any other markup is shown as it is written, but for styles and comments, which are left out.
+    """
+    soup = BeautifulSoup(html, "html.parser")
+    for hidden in [*soup(string=lambda text: isinstance(text, PreformattedString)), *soup("style")]:
+        hidden.extract()
+    for tag in soup(True):
+        if tag.name in TAGS:
+            spans = {"colspan", "rowspan"} & tag.attrs.keys()
+            tag.attrs = {name: tag[name] for name in sorted(spans) if tag[name].isdigit()}
+        else:
+            tag.replace_with(str(tag))
     for table in soup("table"):
         for column in zip(*(row(["th", "td"]) for row in table("tr")), strict=False):
             if all(NUMBER.fullmatch(cell.text.strip()) for cell in column[1:]):
@@ -170,3 +147,74 @@ def tables(html: str) -> str:
                 del heading["scope"]
         table.wrap(BeautifulSoup(TABLE, "html.parser").div)
     return str(soup)
+
+
+def write_index(runs: Path) -> Path:
+    """Write `runs`/index.html, a page over all runs in that folder, newest first."""
+    env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    rows = sorted(filter(None, map(read_run, runs.iterdir())), key=lambda run: run["name"])
+    rows.sort(key=lambda run: run["started"] or datetime.min.replace(tzinfo=UTC), reverse=True)
+    page = env.get_template("index.html.j2")
+    html = page.render(resources=read_parts("Sparkify · all runs"), runs=rows)
+    return write_page(html, runs / "index.html")
+
+
+def read_run(folder: Path) -> dict | None:
+    """Return a run as the page over all runs shows it; None for a folder that holds none.
+
+    What an older journal lacks is ''. Any program may have written a journal that can't be read.
+    """
+    journal = folder / "journal.json"
+    if folder.is_symlink() or not journal.is_file():  # a link is runs/latest
+        return None
+    run = {"name": folder.name, "started": None, "status": "journal can't be read", "link": ""}
+    if (folder / "report.html").is_file():
+        run["link"] = f"./{quote(os.fsencode(folder.name))}/report.html"
+    try:
+        return run | describe_journal(json.loads(journal.read_text(encoding="utf-8")))
+    except Exception:  # noqa: BLE001 - whatever it holds, the other runs are shown
+        return run
+
+
+def describe_journal(journal: dict) -> dict:
+    """Return what a journal says of its run."""
+    notebooks = journal["notebooks"]
+    failed = next((one for one in notebooks if one["status"] == "failed"), None)
+    where = f" in {failed['name']}, “{failed.get('heading', '')}”" if failed else ""
+    states = {"completed": "ok", "running": "running, or cut off", "failed": f"failed{where}"}
+    targets = [given["target"] for given in journal["parameters"].values() if "target" in given]
+    (plays,) = [one for one in journal.get("headline", []) if one["figure"] == "Plays"] or [{}]
+    return {
+        "started": datetime.fromisoformat(journal["started"]).astimezone(UTC),
+        "status": states[journal["status"]],
+        "target": str(journal.get("target", targets[0] if targets else "")),
+        "data": str(journal.get("data", "")),
+        "minutes": sum(one.get("seconds", 0) for one in notebooks) / 60,
+        "plays": str(plays.get("value", "")),
+        "period": str(plays.get("period", "")),
+    }
+
+
+def read_parts(title: str) -> dict:
+    """Return what a page's head holds: title, policy, style, and a script that sorts tables.
+
+    The policy lets no other script run, and nothing be fetched.
+    """
+    style, script = ((TEMPLATES / f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    )
+    return {"metadata": {"name": title}, "policy": policy, "style": style, "script": script}
+
+
+def write_page(html: str, to: Path) -> Path:
+    """Write a page, whole or not at all."""
+    draft = to.with_name(f".{to.name}.{os.getpid()}")
+    try:
+        draft.write_text(html, encoding="utf-8", errors="replace", newline="\n")
+        os.replace(draft, to)
+    finally:
+        draft.unlink(missing_ok=True)
+    return to

@@ -238,6 +238,11 @@ class Scope:
         return pd.concat(found, ignore_index=True)
 
 
+def audit_warehouse(warehouse: Warehouse, settings: Settings) -> dict[str, int]:
+    """Ask every audit over all loads; return by name how many rows each one finds."""
+    return Scope(warehouse, settings, 0).audit((*STAGE_AUDITS, *STAR_AUDITS))
+
+
 @dataclass
 class _Order:
     """What is asked of a load, and what its earlier tries have learnt.

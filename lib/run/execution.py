@@ -82,18 +82,19 @@ class Run:
     def _write_report(self, name: str) -> None:
         from lib.analyse import report
 
-        notebook = self.folder / f"{name}.ipynb"
-        report.write(notebook, self.folder / "report.html", f"Sparkify · {self.folder.name}")
-        self.journal["headline"] = report.headline(notebook)
-        facts = dict(report.tagged_rows(notebook, "about"))
-        self.journal["data"] = self.journal["data"] or facts["Data"]
+        file = Path(config.located(self.parameters[name]["out"]), "headline.json")
+        headline = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        notebook, title = self.folder / f"{name}.ipynb", f"Sparkify · {self.folder.name}"
+        report.write_report(notebook, self.folder / "report.html", title, headline)
+        self.journal["headline"] = headline.get("figures", [])
+        self.journal["data"] = self.journal["data"] or headline.get("source", "")
 
     def write_index(self) -> None:
         """Write the page over all runs; print why if that fails, which does not fail this run."""
-        from lib.analyse import index
+        from lib.analyse import report
 
         try:
-            index.write(self.folder.parent)
+            report.write_index(self.folder.parent)
         except Exception as error:  # noqa: BLE001 - whatever other folders hold
             at = shorten_path(self.folder.parent / "index.html")
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"

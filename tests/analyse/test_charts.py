@@ -30,7 +30,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from lib import ROOT
-from lib.analyse import charts, figure
+from lib.analyse import charts, labels, style
 
 BASELINE = Path(__file__).with_name("baseline")
 
@@ -80,7 +80,7 @@ STATES = pd.DataFrame(
 )
 SESSIONS = pd.DataFrame(
     [("paid", 61.5, 20, 120), ("free", 12, 4, 31.5), ("W" * 99, 0, 0, 0), ("none", None, 1, 2)],
-    columns=["level", "median", "quarter", "three_quarters"],
+    columns=["level", "median", "low", "high"],
 )
 ERRORS = pd.DataFrame(
     [(day, n / 100, n / 200, n / 50) for n, day in enumerate(DAYS)],
@@ -101,47 +101,37 @@ SPANS = pd.DataFrame(
 FUNNEL = pd.DataFrame(
     {"step": ["Visited", "Pressed", "Paid", "Stayed", "Came back"], "users": [400, 97, 1, 0, None]}
 )
-FORMS = {
-    "heatmap": (HOURS, lambda frame: charts.heatmap(frame, x="hour", y="weekday", value="plays")),
-    "lines": (LEVELS, lambda frame: charts.lines(frame, x="day", y="plays", series="level")),
-    "line": (CHANGES, lambda frame: charts.lines(frame, x="day", y="upgrades", percent=True)),
-    "columns": (CHANGES, lambda frame: charts.columns(frame, x="day", y="upgrades")),
-    "up and down": (
-        CHANGES,
-        lambda frame: charts.columns(frame, x="day", y="upgrades", down="downgrades"),
-    ),
+SPAN = {"low": "low", "high": "high"}
+FORMS = {  # frame, form, and what is drawn
+    "heatmap": (HOURS, charts.heatmap, {"x": "hour", "y": "weekday", "value": "plays"}),
+    "lines": (LEVELS, charts.lines, {"x": "day", "y": "plays", "series": "level"}),
+    "line": (CHANGES, charts.lines, {"x": "day", "y": "upgrades", "percent": True}),
+    "columns": (CHANGES, charts.columns, {"x": "day", "y": "upgrades"}),
+    "up and down": (CHANGES, charts.columns, {"x": "day", "y": "upgrades", "down": "downgrades"}),
     "bars": (
         SONGS,
-        lambda frame: charts.bars(frame, label="song_title", detail="artist_name", value="plays"),
+        charts.bars,
+        {"label": "song_title", "detail": "artist_name", "value": "plays"},
     ),
-    "funnel": (FUNNEL, lambda frame: charts.bars(frame, label="step", value="users", share=True)),
+    "funnel": (FUNNEL, charts.bars, {"label": "step", "value": "users", "share": True}),
     "triangle": (
-        COHORTS,
-        lambda frame: charts.triangle(frame, x="weeks_since", y="cohort", value="share", n="users"),
+        *(COHORTS, charts.triangle),
+        {"x": "weeks_since", "y": "cohort", "value": "share", "n": "users"},
     ),
     "steps": (
-        SURVIVAL,
-        lambda frame: charts.steps(frame, x="days", y="share", n="at_risk", series="level"),
+        *(SURVIVAL, charts.steps),
+        {"x": "days", "y": "share", "n": "at_risk", "series": "level"},
     ),
-    "tiles": (STATES, lambda frame: charts.tiles(frame, state="state", value="plays")),
-    "intervals": (
-        SESSIONS,
-        lambda frame: charts.intervals(
-            frame, label="level", value="median", low="quarter", high="three_quarters"
-        ),
-    ),
+    "tiles": (STATES, charts.tiles, {"state": "state", "value": "plays"}),
+    "intervals": (SESSIONS, charts.intervals, {"label": "level", "value": "median", **SPAN}),
     "intervals by day": (
-        ERRORS,
-        lambda frame: charts.intervals(
-            frame, label="day", value="rate", low="low", high="high", percent=True
-        ),
+        *(ERRORS, charts.intervals),
+        {"label": "day", "value": "rate", "percent": True, **SPAN},
     ),
-    "lorenz": (UNEQUAL, lambda frame: charts.lorenz(frame, x="users", y="plays")),
+    "lorenz": (UNEQUAL, charts.lorenz, {"x": "users", "y": "plays"}),
     "timeline": (
-        SPANS,
-        lambda frame: charts.timeline(
-            frame, label="user", start="since", end="until", kind="level"
-        ),
+        *(SPANS, charts.timeline),
+        {"label": "user", "start": "since", "end": "until", "kind": "level"},
     ),
 }
 PLACES = ["weekday", "hour", "weeks_since", "days"]  # columns that say where, not how many
@@ -151,7 +141,6 @@ TEXTS = {
     "source": "Sparkify sample data",
     "alt": "Two lines; the one of the paid level is far above",
 }
-forms = pytest.mark.parametrize(("frame", "draw"), FORMS.values(), ids=FORMS)
 names = pytest.mark.parametrize("name", FORMS)
 
 
@@ -184,29 +173,36 @@ def small(picture: Path) -> Image.Image:
     return Image.open(picture).convert("RGB").reduce(2)
 
 
-def drawn(name: str, frame=None):
-    """Return the axes of a form drawn from a frame."""
-    usual, draw = FORMS[name]
-    return draw(usual if frame is None else frame).axes[0]
+def drawn(name: str, frame=None, **changes):
+    """Return the axes of a form, drawn from its usual frame and options unless changed."""
+    usual, draw, options = FORMS[name]
+    return draw(usual if frame is None else frame, **options | changes).axes[0]
 
 
 def words(ax) -> list[str]:
     return [text.get_text() for text in ax.texts]
 
 
+def ticks(axis) -> list[str]:
+    return [tick.get_text() for tick in axis.get_ticklabels()]
+
+
 def heights(ax) -> list[float]:
     return [bar.get_height() for bar in ax.patches]
+
+
+def bars_of(ax) -> LineCollection:
+    return next(each for each in ax.collections if isinstance(each, LineCollection))
 
 
 # What finish() promises
 
 
 @pytest.mark.parametrize("missing", TEXTS)
-@pytest.mark.parametrize("empty", ["", " \n", None])
-def test_finish_demands_each_text(missing, empty, tmp_path):
-    fig = drawn("columns").figure
-    with pytest.raises(ValueError, match=rf"\b{missing}\b"):
-        charts.finish(fig, **TEXTS | {missing: empty}, to=tmp_path / "chart")
+def test_finish_demands_each_text(missing, tmp_path):
+    for empty in ("", " \n", None):
+        with pytest.raises(ValueError, match=rf"\b{missing}\b"):
+            charts.finish(drawn("columns").figure, **TEXTS | {missing: empty}, to=tmp_path / "c")
     assert not list(tmp_path.iterdir())
 
 
@@ -224,7 +220,7 @@ def test_finish_saves_its_files_and_shows_the_png_once_with_its_alt_text(tmp_pat
 def test_files_are_the_same_bytes_in_another_process_under_other_settings(finished, tmp_path):
     code = """
 import sys, lib.analyse.charts
-assert not {"pandas", "matplotlib.pyplot"} & set(sys.modules), "importing charts became slow"
+assert "matplotlib.pyplot" not in sys.modules, "importing charts became slow"
 import matplotlib, tests.analyse.test_charts as test
 matplotlib.rcParams.update({"font.size": 30, "savefig.dpi": 50, "svg.fonttype": "none"})
 for name in sys.argv[2:]:
@@ -271,7 +267,7 @@ def test_a_chart_looks_as_before(name, finished):
 
 @names
 def test_the_frame_drawn_stands_beside_the_chart_value_by_value(name, finished):
-    frame, _ = FORMS[name]
+    frame, *_ = FORMS[name]
     file = finished(name)[1].with_suffix(".csv")
     dates = [column for column in frame if column in ("day", "cohort", "since", "until")]
     read = pd.read_csv(file, parse_dates=dates, keep_default_na=False, na_values=[""])
@@ -291,18 +287,14 @@ def test_values_are_kept_exactly_in_the_csv_whatever_a_spreadsheet_makes_of_them
         assert [row[0] for row in csv.reader(file)] == ["title", *texts]
 
 
-def test_a_readers_own_figure_is_finished_without_a_csv(tmp_path, shown):
-    fig = mpl.figure.Figure(layout="constrained")
-    fig.add_subplot().plot([1, 2])
-    charts.finish(fig, **TEXTS, to=tmp_path / "own")
-    assert {file.name for file in tmp_path.iterdir()} == {"own.png", "own.svg"}
-
-
-def test_a_readers_own_settings_stay_as_they_are(tmp_path, shown):
+def test_a_readers_own_figure_and_settings_are_their_own(tmp_path, shown):
     with mpl.rc_context({"font.size": 7, "text.parse_math": True}):
-        before = dict(mpl.rcParams)
-        charts.finish(drawn("lines").figure, **TEXTS, to=tmp_path / "chart")
+        before, fig = dict(mpl.rcParams), mpl.figure.Figure(layout="constrained")
+        fig.add_subplot().plot([1, 2])
+        charts.finish(fig, **TEXTS, to=tmp_path / "own")
+        charts.finish(drawn("lines").figure, **TEXTS, to=tmp_path / "lines")
         assert dict(mpl.rcParams) == before
+    assert {file.name for file in tmp_path.glob("own*")} == {"own.png", "own.svg"}, "and no CSV"
 
 
 # The numbers
@@ -310,11 +302,13 @@ def test_a_readers_own_settings_stay_as_they_are(tmp_path, shown):
 
 def test_a_heatmap_holds_the_numbers_given_by_weekday_name_and_hour():
     ax = drawn("heatmap", HOURS.sample(frac=1, random_state=1))
-    given = HOURS.plays.to_numpy().reshape(7, 24)
-    assert np.array_equal(ax.collections[0].get_array().reshape(7, 24), given)
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(figure.WEEKDAYS)
-    assert [tick.get_text() for tick in ax.get_xticklabels()][:3] == ["00:00", "04:00", "08:00"]
-    assert ax.yaxis_inverted()  # Monday on top
+    given, mesh = HOURS.plays.to_numpy().reshape(7, 24), ax.collections[0]
+    assert np.array_equal(mesh.get_array().reshape(7, 24), given)
+    assert ticks(ax.yaxis) == list(labels.WEEKDAYS)
+    assert ticks(ax.xaxis)[:3] == ["00:00", "04:00", "08:00"]
+    assert ax.yaxis_inverted(), "Monday on top"
+    assert words(ax) == ["none", "1", "140 plays"], "the ends of the scale"
+    assert ax.patches[0].get_xy() == (23, 6), "the highest is outlined"
 
 
 def test_cells_with_zero_are_white_with_a_dot_and_the_lowest_others_are_not():
@@ -327,25 +321,15 @@ def test_cells_with_zero_are_white_with_a_dot_and_the_lowest_others_are_not():
     assert len(dots.get_xdata()) == (HOURS.plays == 0).sum()
 
 
-def test_a_heatmap_names_the_ends_of_its_scale_and_outlines_the_highest_cell():
-    ax = drawn("heatmap")
-    assert words(ax) == ["none", "1", "140 plays"]
-    assert ax.patches[0].get_xy() == (23, 6)
-
-
 def test_lines_hold_the_numbers_given_and_are_named_at_their_ends():
-    ax = charts.lines(LEVELS, x="day", y="plays", series="level", strong="free").axes[0]
+    ax = drawn("lines", strong="free")
     by_colour = {line.get_color(): list(line.get_ydata()) for line in ax.lines}
-    assert by_colour[charts.STRONG] == list(LEVELS[LEVELS.level == "free"].plays)
-    assert by_colour[charts.CONTEXT] == list(LEVELS[LEVELS.level == "paid"].plays)
+    assert by_colour[style.STRONG] == list(LEVELS[LEVELS.level == "free"].plays)
+    assert by_colour[style.CONTEXT] == list(LEVELS[LEVELS.level == "paid"].plays)
     assert words(ax) == ["58", "Free", "Paid"]
     assert ax.get_ylim()[0] == 0
-
-
-def test_lines_that_end_at_the_same_place_have_names_apart():
-    frame = LEVELS.assign(plays=50)
-    names = drawn("lines", frame).texts[-2:]
-    low, high = (name.get_window_extent() for name in names)
+    same_end = drawn("lines", LEVELS.assign(plays=50)).texts[-2:]
+    low, high = (name.get_window_extent() for name in same_end)
     assert high.y0 > low.y1
 
 
@@ -355,23 +339,22 @@ def test_a_missing_day_is_a_gap_in_a_line():
     assert np.isnan(line.get_ydata()[3])
 
 
-def test_columns_hold_the_numbers_given_and_name_the_largest():
-    ax = drawn("columns")
-    assert heights(ax) == list(CHANGES.upgrades)
-    assert words(ax) == ["29"]
-
-
-def test_columns_go_up_and_down_and_give_both_totals():
+def test_columns_hold_the_numbers_given_in_any_order_and_type():
+    ax = drawn("columns", CHANGES.assign(upgrades=[*map(Decimal, CHANGES.upgrades)])[::-1])
+    assert (heights(ax), words(ax)) == (list(CHANGES.upgrades), ["29"])
     ax = drawn("up and down")
     assert heights(ax) == [*CHANGES.upgrades, *-CHANGES.downgrades]
     assert words(ax) == ["Upgrades: 435", "Downgrades: 1,365"]
+    ax = drawn("columns", CHANGES.assign(upgrades=CHANGES.upgrades / 1000), percent=True)
+    ax.figure.draw_without_rendering()
+    assert (words(ax), ticks(ax.yaxis)[:3]) == (["2.9%"], ["0%", "1%", "2%"])
 
 
 def test_bars_hold_the_numbers_given_in_their_order_the_first_in_colour():
     ax = drawn("bars")
     assert [bar.get_width() for bar in ax.patches] == list(SONGS.plays)
     first, *others = [to_hex(bar.get_facecolor()) for bar in ax.patches]
-    assert (first, set(others)) == (charts.STRONG, {charts.CONTEXT})
+    assert (first, set(others)) == (style.STRONG, {style.CONTEXT})
     assert ax.yaxis_inverted()
     assert words(ax)[:3] == ["You're The One", "Dwight Yoakam", "37"]
 
@@ -395,9 +378,8 @@ def test_years_between_two_days_add_nothing_to_draw_and_the_days_can_be_seen():
     left, right = ax.get_xlim()
     assert all(bar.get_width() > 0.001 * (right - left) for bar in ax.patches)
     (ax,) = charts.intervals(frame, label="day", value="up", low="low", high="high").axes
-    (bars,) = (each for each in ax.collections if isinstance(each, LineCollection))
-    assert len(bars.get_segments()) == 2
-    assert bars.get_linewidth()[0] >= 1
+    assert len(bars_of(ax).get_segments()) == 2
+    assert bars_of(ax).get_linewidth()[0] >= 1
     (ax,) = charts.lines(frame, x="day", y="up").axes
     assert len(ax.get_xticks()) <= 6
     assert ax.lines[0].get_markersize() >= 3
@@ -405,14 +387,11 @@ def test_years_between_two_days_add_nothing_to_draw_and_the_days_can_be_seen():
 
 def test_partial_days_are_rings_that_are_explained():
     frame = LEVELS.assign(part=LEVELS.day.isin([DAYS[0], DAYS[-1]]))
-    ax = charts.lines(frame, x="day", y="plays", series="level", partial="part").axes[0]
+    ax = drawn("lines", frame, partial="part")
     rings = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
     assert sorted(list(ring.get_ydata()) for ring in rings) == [[0, 58], [0, 261]]
     assert ax.get_xlabel() == "○ part of a day only"
-    whole = charts.lines(
-        frame.assign(part=False), x="day", y="plays", series="level", partial="part"
-    )
-    assert whole.axes[0].get_xlabel() == ""
+    assert drawn("lines", frame.assign(part=False), partial="part").get_xlabel() == ""
 
 
 def test_a_triangle_holds_each_cohorts_shares_and_size_and_no_future():
@@ -425,11 +404,8 @@ def test_a_triangle_holds_each_cohorts_shares_and_size_and_no_future():
     assert cohorts == ["cohort", "5 Nov", "12 Nov", "19 Nov", "26 Nov"]
     assert words(ax)[10:15] == ["100%", "62%", "40%", "<1%", "0%"]
     assert len(words(ax)) == 10 + len(COHORTS)
-
-
-def test_a_week_without_any_row_leaves_its_column_of_a_triangle_empty():
     ax = drawn("triangle", COHORTS[COHORTS.weeks_since != 2])
-    assert ax.collections[0].get_array()[:, 2].mask.all()
+    assert ax.collections[0].get_array()[:, 2].mask.all(), "a week without any row stays empty"
 
 
 def test_a_triangle_too_wide_for_numbers_has_a_scale_and_dots_for_none():
@@ -451,18 +427,14 @@ def test_texts_in_cells_can_be_read_on_every_colour():
 
     mesh = drawn("heatmap").collections[0]
     for number in range(141):
-        pair = light(figure.ink(mesh, number)), light(mesh.cmap(mesh.norm(number)))
+        pair = light(style.choose_ink(mesh, number)), light(mesh.cmap(mesh.norm(number)))
         assert (max(pair) + 0.05) / (min(pair) + 0.05) >= 4.5, number
 
 
 def test_steps_start_at_all_hold_the_shares_given_and_say_who_is_left():
-    frame = SURVIVAL.sample(frac=1, random_state=1)
-    ax = charts.steps(frame, x="days", y="share", n="at_risk", series="level", strong="paid").axes[
-        0
-    ]
-    for line, (level, colour) in zip(
-        ax.lines, (("free", charts.CONTEXT), ("paid", charts.STRONG)), strict=True
-    ):
+    ax = drawn("steps", SURVIVAL.sample(frac=1, random_state=1), strong="paid")
+    looks = (("free", style.CONTEXT), ("paid", style.STRONG))
+    for line, (level, colour) in zip(ax.lines, looks, strict=True):
         given = SURVIVAL[SURVIVAL.level == level]
         assert list(line.get_xdata()) == [0, *given.days]
         assert list(line.get_ydata()) == [1, *given.share]
@@ -474,7 +446,7 @@ def test_steps_start_at_all_hold_the_shares_given_and_say_who_is_left():
 def test_tiles_hold_each_states_number_at_its_place_and_what_is_not_on_the_map():
     ax = drawn("tiles")
     land, cells = (mesh.get_array() for mesh in ax.collections[:2])
-    places = {code: at for at, code in np.ndenumerate(charts.STATES) if code != "."}
+    places = {code: at for at, code in np.ndenumerate(labels.STATES) if code != "."}
     assert len(places) == (~land.mask).sum() == 51
     assert (places["AK"], places["ME"], places["FL"]) == ((0, 0), (0, 10), (7, 8))
     known = {code: float(cells[at]) for code, at in places.items() if not cells.mask[at]}
@@ -485,21 +457,10 @@ def test_tiles_hold_each_states_number_at_its_place_and_what_is_not_on_the_map()
     assert said[-4:] == ["no data", "57.2", "1,234,567 plays", "Not on the map: PR 3, unknown 8"]
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0.04, "0"),
-        (99.9, "99.9"),
-        (999.6, "1,000"),
-        (9999, "9,999"),
-        (9999.6, "10k"),
-        (999_600, "1.0m"),
-        (45e6, "45m"),
-        (2e9, "2.0bn"),
-    ],
-)
-def test_a_number_in_a_tile_is_brief(number, text):
-    assert figure.brief(number) == text
+def test_a_number_in_a_tile_is_brief():
+    numbers = (0.04, 99.9, 999.6, 9999, 9999.6, 999_600, 45e6, 2e9)
+    brief = ["0", "99.9", "1,000", "9,999", "10k", "1.0m", "45m", "2.0bn"]
+    assert [*map(labels.abbreviate_number, numbers)] == brief
 
 
 def test_intervals_hold_each_rows_value_and_bounds():
@@ -508,18 +469,15 @@ def test_intervals_hold_each_rows_value_and_bounds():
     assert bars == [(20, 120), (4, 31.5), (0, 0), (1, 2)]
     assert list(ax.lines[0].get_xdata())[:3] == [61.5, 12, 0]
     assert words(ax) == ["61.5", "12", "0", "no data"]
-    labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert (labels[0], labels[2][-1]) == ("paid", "…")
+    names = ticks(ax.yaxis)
+    assert (names[0], names[2][-1]) == ("paid", "…")
     assert ax.yaxis_inverted()
 
 
 def test_intervals_of_days_stand_along_a_calendar():
     ax = drawn("intervals by day", ERRORS.drop(index=3)[::-1])
-    (bars,) = (some for some in ax.collections if isinstance(some, LineCollection))
-    drawn_bars = {num2date(s[0, 0]).day: (s[0, 1], s[1, 1]) for s in bars.get_segments() if len(s)}
-    given = {row.day.day: (row.low, row.high) for row in ERRORS.itertuples()}
-    del given[4]
-    assert {day: bar for day, bar in drawn_bars.items() if not np.isnan(bar[0])} == given
+    found = {num2date(s[0, 0]).day: (s[0, 1], s[1, 1]) for s in bars_of(ax).get_segments()}
+    assert found == {row.day.day: (row.low, row.high) for row in ERRORS.drop(index=3).itertuples()}
     assert np.array_equal(ax.lines[0].get_ydata(), ERRORS.rate.where(ERRORS.index != 3), True)
     assert words(ax) == ["29%"]
 
@@ -545,22 +503,9 @@ def test_a_timeline_holds_each_span_in_its_kinds_colour_and_counts_who_is_not_dr
     last = max(SPANS.since.max(), SPANS.until.max())  # no end: until the last moment known
     assert [end.replace(tzinfo=None) for _, _, end in spans] == list(shown.until.fillna(last))
     colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]
-    assert colours == [charts.CONTEXT, charts.STRONG] * 20
+    assert colours == [style.CONTEXT, style.STRONG] * 20
     assert words(ax) == ["■", "paid", "■", "free"]
     assert ax.get_xlabel() == "the first 20 of 22"
-
-
-def test_numbers_come_as_decimals_and_days_in_any_order():
-    frame = CHANGES.assign(upgrades=[Decimal(n) for n in CHANGES.upgrades])[::-1]
-    assert heights(drawn("columns", frame)) == list(CHANGES.upgrades)
-
-
-def test_shares_are_shown_as_percentages():
-    frame = CHANGES.assign(upgrades=CHANGES.upgrades / 1000)
-    ax = charts.columns(frame, x="day", y="upgrades", percent=True).axes[0]
-    assert words(ax) == ["2.9%"]
-    ax.figure.draw_without_rendering()
-    assert [tick.get_text() for tick in ax.get_yticklabels()][:3] == ["0%", "1%", "2%"]
 
 
 # The texts
@@ -589,33 +534,17 @@ def test_a_long_label_is_cut_once_and_fills_the_width():
     assert number.get_text() == "11"
 
 
-@forms
-def test_an_empty_frame_says_no_data(frame, draw):
+@names
+def test_an_empty_frame_a_single_row_zeros_and_nulls_are_drawn(name):
+    frame = FORMS[name][0]
     for empty in (frame.head(0), pd.DataFrame()):
-        assert words(draw(empty).axes[0]) == ["no data"]
-
-
-@forms
-def test_a_single_row_is_drawn_and_so_are_zeros_and_nulls(frame, draw):
+        assert words(drawn(name, empty)) == ["no data"]
     numbers = frame.select_dtypes("number").columns.drop(PLACES, errors="ignore")
     zeros, nulls = frame.assign(**dict.fromkeys(numbers, 0)), frame.assign(**dict.fromkeys(numbers))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for some in (frame.head(1), zeros, nulls):
-            charts.styled(draw(some).draw_without_rendering)()
-
-
-@pytest.mark.parametrize(
-    ("names", "title"),
-    [
-        (["Coldplay"], "Coldplay"),
-        (["Coldplay", "Kings Of Leon"], "Coldplay and Kings Of Leon"),
-        (["A", "B", "C", "D"], "A, B and 2 more"),
-        ([], ""),
-    ],
-)
-def test_those_who_share_the_lead_are_all_counted(names, title):
-    assert charts.listed(names) == title
+            style.apply_style(drawn(name, some).figure.draw_without_rendering)()
 
 
 if __name__ == "__main__":

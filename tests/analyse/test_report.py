@@ -1,8 +1,9 @@
-"""The report: one file that opens anywhere, says what the notebook says, and fetches nothing."""
+"""The pages of a run: each one file that opens anywhere, says what was found, fetches nothing."""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -18,10 +19,8 @@ from traitlets.config import Config
 
 from lib import ROOT
 from lib.analyse import report
-from lib.analyse.page import parts
 from tests.browser import faults
 
-SCRIPT = parts()["script"]
 EVIL = "<script>alert(1)</script><img src='http://evil.example/x.png' onerror=alert(2)>"
 SETUP = """
 import sys
@@ -60,20 +59,24 @@ CELLS = [
     new_code_cell("HTML(f'<table><tr><th>song</th></tr><tr><td>{evil}</td></tr></table>')"),
     new_code_cell("Markdown(f'**Most played**: {evil} ![x](http://evil.example/y.png)')"),
     new_code_cell("print(evil)\nsongs.song_title[0]"),
-    tagged(
-        "headline",
-        "names = ['figure', 'period', 'value', 'change', 'before']\n"
-        "week = ['24–30 Nov 2018', '1,655', '−5.5%', '1,752 on 17–23 Nov']\n"
-        "pd.DataFrame([['Plays', *week], [evil, *week[:2], '', '']], columns=names)",
-    ),
-    tagged(
-        "quality",
-        "checks = [['Audits', '1 of 9 failed', 'look'], [evil, evil, 'ok'], ['Files', '3', '']]\n"
-        "pd.DataFrame(checks, columns=['check', 'finding', 'state'])",
-    ),
-    tagged("about", "pd.DataFrame([['Run', evil]], columns=['fact', 'value'])"),
+    tagged("headline", "songs"),
+    tagged("quality", "songs"),
+    tagged("about", "songs"),
     tagged("caution", "print('All of it is invented.', evil)"),
 ]
+WEEK = {"figure": "Plays", "period": "24–30 Nov 2018", "value": "1,655"}
+HEADLINE = {
+    "figures": [
+        WEEK | {"change": "−5.5%", "before": "1,752 on 17–23 Nov"},
+        WEEK | {"figure": EVIL, "change": "", "before": ""},
+    ],
+    "quality": [
+        {"check": "Audits", "finding": "1 of 9 failed", "state": "look"},
+        {"check": EVIL, "finding": EVIL, "state": "ok"},
+        {"check": "Files", "finding": "3", "state": ""},
+    ],
+    "run": [{"fact": "Run", "value": EVIL}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +91,16 @@ def folder(tmp_path_factory):
     manager = KernelManager(config=quiet, kernel_name="python3")
     NotebookClient(nb, km=manager, resources={"metadata": {"path": str(ROOT)}}).execute()
     nbformat.write(nb, folder / "04_analyse.ipynb")
-    report.write(folder / "04_analyse.ipynb", folder / "report.html", "Sparkify & <friends>")
+    write_report(folder / "04_analyse.ipynb", folder / "report.html")
     return folder
+
+
+def write_report(notebook, to, headline=HEADLINE) -> BeautifulSoup:
+    return read(report.write_report(notebook, to, "Sparkify & <friends>", headline))
+
+
+def read(page) -> BeautifulSoup:
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
 
 
 @pytest.fixture(scope="module")
@@ -135,29 +146,24 @@ def test_the_page_says_what_it_is_and_what_it_may_load(html, page):
 
 
 def test_nothing_is_fetched_and_only_the_project_s_own_script_is_there(html, page):
-    assert [script.text for script in page("script")] == [SCRIPT]
+    assert [script.text for script in page("script")] == [report.read_parts("")["script"]]
     assert not page(["link", "iframe", "object", "embed", "base", "form"])
     assert not [tag for tag in page(True) for name in tag.attrs if name.startswith("on")]
     assert all(tag["src"].startswith("data:") for tag in page(src=True))
     assert not re.search(r"url\(|@import", page.style.text)
 
 
-def test_every_picture_is_there_once_with_the_words_of_its_chart(page):
+def test_every_picture_is_there_once_as_it_was_saved_with_the_words_of_its_chart(page, folder):
     assert [img["alt"] for img in page("img")] == ['Columns that "rise" & <rise>', "Bars"]
-
-
-def test_pictures_are_the_saved_files(page, folder):
     data = page.img["src"].removeprefix("data:image/png;base64,")
     assert base64.b64decode(data) == (folder / "users.png").read_bytes()
 
 
-def test_headings_and_prose_are_kept_and_dollars_are_no_formula(page):
+def test_prose_and_prints_are_kept_and_code_hidden_cells_and_warnings_are_not(html, page):
     headings = ["What listeners play", "Who listens?", "Which songs?"]
     assert [heading.text for heading in page(["h1", "h2"])] == headings
-    assert page.p.text == "All plays; the price is $5 or $6."
-
-
-def test_code_hidden_cells_and_warnings_are_left_out(html):
+    assert page.p.text == "All plays; the price is $5 or $6.", "dollars are no formula"
+    assert page.find("p", class_="said").text == "29 users listen.\nMost pay."
     for text in ("charts.finish", "import pandas", "set up", "a warning", "In&nbsp;["):
         assert text not in html
 
@@ -174,23 +180,15 @@ def test_figures_and_facts_stand_out(page):
     assert page.find("p", class_="caution").text.startswith("All of it is invented.")
 
 
-def test_the_headline_is_told_to_the_runner(folder):
-    first, second = report.headline(folder / "04_analyse.ipynb")
-    assert (first["figure"], first["value"]) == ("Plays", "1,655")
-    assert second["figure"].startswith("<script>alert(1)</script>")
-
-
-def test_without_a_complete_day_there_are_no_figures_and_a_sentence(tmp_path):
-    html = "<table><thead><tr><th>figure</th></tr></thead><tbody></tbody></table>"
-    output = new_output("execute_result", {"text/html": html}, execution_count=1)
-    cell = tagged("headline", "x") | {"outputs": [output]}
-    path = notebook(tmp_path, nbformat.from_dict(cell))
-    written = report.write(path, tmp_path / "report.html", "title").read_text("utf-8")
-    assert "The log holds no complete day yet" in written
-
-
-def test_what_a_cell_prints_is_a_paragraph_with_its_lines(page):
-    assert page.find("p", class_="said").text == "29 users listen.\nMost pay."
+def test_numbers_come_from_the_file_and_never_from_an_output(tmp_path):
+    table = new_output("execute_result", {"text/html": "<p>12</p>"}, execution_count=1)
+    cells = (tagged(tag, "x") | {"outputs": [table]} for tag in ("headline", "quality", "about"))
+    path, to = notebook(tmp_path, *map(nbformat.from_dict, cells)), tmp_path / "report.html"
+    nothing = write_report(path, to, {"figures": [], "quality": [], "run": []})
+    assert "The log holds no complete day yet" in nothing.text
+    assert "12" not in nothing.main.text
+    table_itself = write_report(path, to, {}).main.text.strip()
+    assert table_itself == "12" * 3, "of a notebook that writes no headline.json"
 
 
 def test_markup_in_data_is_shown_and_never_passed_through(page):
@@ -209,38 +207,30 @@ def test_a_print_that_came_in_several_messages_is_one_paragraph(tmp_path):
     warned = new_output("stream", name="stderr", text="a warning")
     again = new_output("stream", text="And more.")
     path = notebook(tmp_path, new_code_cell("say()", outputs=[*pieces, warned, again]))
-    html = report.write(path, tmp_path / "r.html", "title").read_text("utf-8")
-    page = BeautifulSoup(html, "html.parser")
-    assert [p.text for p in page("p", class_="said")] == [
-        "29 users listen.\nMost pay.",
-        "And more.",
-    ]
+    page = write_report(path, tmp_path / "r.html")
+    said = [p.text for p in page("p", class_="said")]
+    assert said == ["29 users listen.\nMost pay.", "And more."]
 
 
 @pytest.mark.parametrize(
     ("html", "kept"),
     [
-        ("<b>bold</b> & <i>", "&lt;b&gt;bold&lt;/b&gt; &amp; &lt;i&gt;"),
+        ("<b>bold</b> & x", "&lt;b&gt;bold&lt;/b&gt; &amp; x"),
         ("1 < 2 > 0 &lt;b&gt; &#60;b&#62;", "1 &lt; 2 &gt; 0 &lt;b&gt; &lt;b&gt;"),
-        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
-        ("<ScRiPt src=//evil>", "&lt;ScRiPt src=//evil&gt;"),
+        ("<ScRiPt>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<script src=//evil>", '&lt;script src="//evil"&gt;&lt;/script&gt;'),
         ("<p onclick='alert(1)' style=x class=y id=z>a</p>", "<p>a</p>"),
-        ("<p title='>' onclick=alert(1)>a</p>", "<p>' onclick=alert(1)&gt;a</p>"),
-        ("<td colspan=2 rowspan='1 onclick=x'>a</td>", "<td>a</td>"),
-        (
-            '<TD COLSPAN="2" data-rowspan="4" rowspan="3">a</TD>',
-            '<td colspan="2" rowspan="3">a</td>',
-        ),
-        ("<p<script>alert(1)</script>", "&lt;p&lt;script&gt;alert(1)&lt;/script&gt;"),
-        ("a<!-- <p> --><img src=x>", "a&lt;img src=x&gt;"),
-        ("<!-<!-- -->- <p> -->", "&lt;!-- <p> --&gt;</p>"),
-        ("<![CDATA[<p>]]><?php <p> ?>", "&lt;![CDATA[<p>]]&gt;&lt;?php <p> ?&gt;</p></p>"),
-        ("<svg><style><p></style>", "&lt;svg&gt;"),
+        ("<td colspan=2 rowspan='1 onclick=x'>a</td>", '<td colspan="2">a</td>'),
+        ("a<!-- <p> --><![CDATA[<p>]]><?php x><style><p></style>b", "ab"),
         ("a</div></table><br/>b", "a<br/>b"),
+        (
+            "<p><b><script>x</script></b></p>",
+            "<p>&lt;b&gt;&lt;script&gt;x&lt;/script&gt;&lt;/b&gt;</p>",
+        ),
     ],
 )
 def test_of_an_outputs_markup_only_tables_and_paragraphs_are_kept(html, kept):
-    assert report.tables(html) == kept
+    assert report.clean_tables(html) == kept
 
 
 def test_tables_scroll_on_their_own_and_numbers_align(page):
@@ -250,64 +240,36 @@ def test_tables_scroll_on_their_own_and_numbers_align(page):
     assert [cell.text for cell in first(class_="number")] == ["0", "9"]
 
 
-# What no report is made of
-
-
-def test_a_picture_without_words_is_refused_by_its_heading(tmp_path):
-    asked = new_markdown_cell("# Report\n\n## Who *pays*?\n\ntext")
+def test_a_picture_without_words_is_refused_by_its_heading_unless_it_is_hidden(tmp_path):
+    asked, to = new_markdown_cell("# Report\n\n## Who *pays*?\n\ntext"), tmp_path / "report.html"
     for cell in (picture(), picture(alt=""), picture(alt=None)):
         path = notebook(tmp_path, asked, said(), cell)
         with pytest.raises(report.ReportError, match=r"“Who \*pays\*\?”.*no alt text"):
-            report.write(path, tmp_path / "report.html", "title")
+            write_report(path, to)
     assert os.listdir(tmp_path) == [path.name]
-
-
-def test_a_hidden_picture_needs_no_words(tmp_path):
     hidden = picture() | {"metadata": {"tags": ["report-hide"]}}
-    path = notebook(tmp_path, said(), nbformat.from_dict(hidden))
-    assert "<img" not in report.write(path, tmp_path / "r.html", "title").read_text("utf-8")
-
-
-def test_a_failed_notebook_is_refused_in_one_sentence(tmp_path):
-    error = new_output("error", ename="KeyError", evalue="'plays'\nmore", traceback=["…"])
-    path = notebook(tmp_path, new_markdown_cell("## Songs"), new_code_cell("x", outputs=[error]))
-    with pytest.raises(report.ReportError) as raised:
-        report.write(path, tmp_path / "report.html", "title")
-    assert str(raised.value) == "04_analyse.ipynb failed under “Songs”: KeyError: 'plays'"
-
-
-def test_a_notebook_that_never_ran_is_refused(tmp_path):
-    path = notebook(tmp_path, new_markdown_cell("# Songs"), new_code_cell("1"))
-    with pytest.raises(report.ReportError, match="has no outputs; run it first"):
-        report.write(path, tmp_path / "report.html", "title")
-
-
-def test_a_notebook_that_stopped_halfway_is_refused(tmp_path):
-    path = notebook(tmp_path, said(), new_markdown_cell("## Songs"), new_code_cell("1"))
-    nb = nbformat.read(path, as_version=4)
-    nb.cells[-1].execution_count = None
-    nbformat.write(nb, path)
-    with pytest.raises(report.ReportError, match="not run to its end; it stopped under “Songs”"):
-        report.write(path, tmp_path / "report.html", "title")
+    assert not write_report(notebook(tmp_path, said(), nbformat.from_dict(hidden)), to)("img")
 
 
 def test_a_write_that_fails_leaves_the_last_report_as_it_was(tmp_path, monkeypatch):
-    path, to = notebook(tmp_path, said("first")), tmp_path / "out" / "report.html"
-    before = report.write(path, to, "title").read_bytes()
+    to = tmp_path / "out" / "report.html"
+    to.parent.mkdir()
+    write_report(notebook(tmp_path, said("first")), to)
+    before = to.read_bytes()
 
     def full(*_):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
-        report.write(notebook(tmp_path, said("second")), to, "title")
+        write_report(notebook(tmp_path, said("second")), to)
     assert to.read_bytes() == before
     assert os.listdir(to.parent) == ["report.html"]
 
 
 def test_the_same_notebook_gives_the_same_bytes(folder, html):
-    again = report.write(folder / "04_analyse.ipynb", folder / "again.html", "Sparkify & <friends>")
-    assert again.read_text(encoding="utf-8") == html
+    write_report(folder / "04_analyse.ipynb", folder / "again.html")
+    assert (folder / "again.html").read_text(encoding="utf-8") == html
 
 
 # What a reader sees
@@ -351,7 +313,6 @@ def test_it_reads_the_same_without_script(browser, folder):
         page = context.new_page()
         page.goto((folder / "report.html").as_uri())
         assert page.locator("th", has_text="plays").inner_text() == "plays"
-        assert page.get_by_role("button").count() == 0
         assert page.get_by_role("link", name="Which songs?").is_visible()
 
 
@@ -385,12 +346,12 @@ def test_on_paper_there_is_nothing_to_press(opened_offline, folder):
     with opened_offline(folder / "report.html", scheme="dark") as page:
         page.emulate_media(media="print")
         assert not page.locator("nav").is_visible()
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
-            "rgb(255, 255, 255)"
-        )
-        assert page.evaluate("getComputedStyle(document.querySelector('figure')).breakInside") == (
-            "avoid"
-        )
+        for place, look, value in (
+            ("body", "backgroundColor", "rgb(255, 255, 255)"),
+            ("figure", "breakInside", "avoid"),
+        ):
+            style = f"getComputedStyle(document.querySelector('{place}')).{look}"
+            assert page.evaluate(style) == value
 
 
 # As a PDF
@@ -435,3 +396,86 @@ def test_what_can_not_be_printed_gets_one_sentence(tmp_path, fake, report_is_the
     assert sentence in said
     assert f"{run}/report.html" in said
     assert [file.name for file in run.iterdir()] == ["report.html"] * report_is_there
+
+
+# All runs
+
+
+def journal(status="completed", **more) -> dict:
+    return {
+        "started": "2026-11-24T22:31:40+00:00",
+        "status": status,
+        "parameters": {"04_analyse": {"target": "local"}},
+        "notebooks": [{"name": "04_analyse", "status": status, "seconds": 90, "heading": "Songs"}],
+        **more,
+    }
+
+
+UNREADABLE = {
+    "a list": [],
+    "a number for notebooks": journal(notebooks=3),
+    "a time that is none": journal(started="yesterday"),
+    "a state that is none": journal("excellent"),
+    "a figure that is a list": journal(headline=[["Plays"]]),
+}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Runs of every kind, and what is none."""
+    named = UNREADABLE | {
+        "whole": journal(target="local", data="Sparkify sample (invented data)", headline=[WEEK]),
+        "failed": journal("failed", started="2026-11-25T08:00:00+00:00"),
+        "killed": journal("running", started="2026-11-23T08:00:00"),
+        EVIL.replace("/", "-"): journal(data="\ud800" + EVIL, headline=[WEEK | {"value": EVIL}]),
+    }
+    for name, about in named.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "journal.json").write_text(json.dumps(about))
+        if "whole" in name or "<" in name:
+            (tmp_path / name / "report.html").touch()
+    (tmp_path / "not json").mkdir()
+    (tmp_path / "not json" / "journal.json").write_bytes(b"\xff{")
+    (tmp_path / "foreign" / "journal.json").mkdir(parents=True)
+    (tmp_path / "file.txt").touch()
+    (tmp_path / "latest").symlink_to("whole")
+    return tmp_path
+
+
+def test_every_run_is_there_once_with_how_it_ended_and_its_report(runs):
+    page = read(report.write_index(runs))
+    rows = [[cell.text for cell in row(["td", "th"])] for row in page.tbody("tr")]
+    about = {name: tuple(more) for name, *more in rows}
+    assert next(iter(about)) == "failed", "the newest first"
+    assert about["whole"] == (
+        *("2026-11-24 22:31", "ok", "1,655", "24–30 Nov 2018", "1.5"),
+        *("local", "Sparkify sample (invented data)"),
+    )
+    assert about["failed"][1] == "failed in 04_analyse, “Songs”"
+    assert about["failed"][5:] == ("local", ""), "an older journal knows less"
+    assert about["killed"][1] == "running, or cut off"
+    unreadable = {name for name, row in about.items() if row[1] == "journal can't be read"}
+    assert unreadable == {*UNREADABLE, "not json"}
+    assert len(about) == len(rows) == len(unreadable) + 4
+    links = {link.text: link["href"] for link in page("a")}
+    assert links["whole"] == "./whole/report.html"
+    assert len(links) == 2
+    assert not page("img")
+    assert len(page("script")) == 1
+
+
+def test_a_folder_without_runs_gets_a_page_too(tmp_path):
+    assert "0 runs" in read(report.write_index(tmp_path)).text
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(375, "dark"), (1100, "light")])
+def test_it_opens_without_a_fault_and_its_links_lead_to_reports(
+    opened_offline, runs, width, scheme
+):
+    with opened_offline(report.write_index(runs), width=width, scheme=scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert faults(page) == []
+        page.get_by_role("button", name="Minutes").click()
+        assert page.locator("thead th").nth(5).get_attribute("aria-sort") == "descending"
+        page.get_by_role("link", name="<script>").click()
+        assert page.url.endswith("/report.html")

@@ -205,7 +205,8 @@ def shared(tmp_path_factory, write, event, song) -> tuple[dict[str, Executed], d
     done = {name: papermill(name, of | {"out": str(folder)}) for name in names}
     for name, one in done.items():
         assert one.code == 0, f"{name}: {one.said}"
-    report.write(folder / "04_analyse.ipynb", folder / "report.html", "Shared")
+    headline = json.loads((folder / "headline.json").read_text(encoding="utf-8"))
+    report.write_report(folder / "04_analyse.ipynb", folder / "report.html", "Shared", headline)
     files = [folder / "report.html", *(folder / "charts").glob("*.[!p]*")]
     return done, {file: file.read_text(encoding="utf-8") for file in files}
 

@@ -47,7 +47,8 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
     assert (done.returncode, done.stderr) == (0, "")
     left = {path.name for path in folder.iterdir()}
     notebooks = {f"{name}.ipynb" for name in run.NOTEBOOKS}
-    assert left == notebooks | {"report.html", "charts", "journal.json", "load.json"}
+    files = {"report.html", "charts", "journal.json", "load.json", "headline.json"}
+    assert left == notebooks | files
     charts = {path.name for path in (folder / "charts").iterdir()}
     assert {"coverage.png", "coverage.svg", "top_songs.png", "plays_by_hour.svg"} <= charts
     journal = json.loads((folder / "journal.json").read_text())

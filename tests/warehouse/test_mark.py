@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from lib import UserError, config, provision, run, sample, scratch, warehouse
-from lib.analyse import summary
+from lib.analyse import findings
 from lib.load import LoadError
 from lib.provision.plan import ProvisionError
 from lib.warehouse import export
@@ -260,10 +260,10 @@ def test_a_report_tells_the_kind_that_the_warehouse_holds_not_that_of_the_settin
     world.log(event())
     world.load()
     monkeypatch.setattr(config.Settings, "uses_sample", kind != "sample")
-    facts = dict(summary.about(world.dwh, world.settings, "").itertuples(index=False))
+    facts = dict(findings.describe_run(world.dwh, world.settings, "").itertuples(index=False))
     assert facts["Data"] == config.SOURCES[kind]
     assert "Events from" not in facts
-    assert ("invented" in summary.caution(world.dwh, world.settings)) is (kind == "sample")
+    assert ("invented" in findings.write_caution(world.dwh, world.settings)) is (kind == "sample")
     assert any(config.SOURCES[kind] in line for line in world.dwh.summary())
 
 

@@ -1,5 +1,6 @@
--- Users with any event, by day: on the day, of them those who played a song, and in the 7 and 30
--- days that end with it. A window is NULL unless all of its days are whole, and none is left out.
+-- Users with any event, by day (UTC): `daily`, on that day; `listeners`, those of them who played a
+-- song; `weekly` and `monthly`, over the 7 and 30 days ending on it. A window is NULL unless each
+-- of its days is whole and in the data.
 with {{ days() }},
 
 active as (
@@ -12,7 +13,7 @@ active as (
     group by cast(start_time as date), user_id
 ),
 
--- A user counts from an active day on, until so many days later, or until active again.
+-- A user counts from an active day until the window's length later, or the next active day.
 stretches as (
     select
         day,

@@ -1,5 +1,5 @@
--- Plays and all events by user agent and user ('' when logged out): what `lib.agents` counts by
--- platform or browser.
+-- Plays and all events by user agent and user ('' when logged out), which count_by_agent() in
+-- lib/analyse/findings.py groups by platform or browser.
 select
     user_agent,
     user_id,

@@ -1,6 +1,6 @@
--- Listeners and all plays by US state of the listener's location, such as New York-Newark-Jersey
--- City, NY-NJ-PA: the first of its states; 'unknown' where it names none. States of fewer than
--- :least listeners are one row, `states` of them.
+-- Listeners and plays by US state. The state is the first one in the listener's location (NY for
+-- New York-Newark-Jersey City, NY-NJ-PA), or 'unknown'. States with fewer than :least listeners
+-- share one row; `states` says how many states a row holds.
 with places as (
     select location, user_key, count(*) as plays
     from songplays

@@ -1,6 +1,7 @@
--- How unequally plays of :level ('' for all) are spread over listeners: the Lorenz curve, those who played least first,
--- in at most 101 points from (0, 0) to (1, 1), and the Gini coefficient, the same in every row:
--- sum((2 * place - 1) * plays) / (listeners * plays) - 1, with places from 1 upwards.
+-- How unequally the plays of :level ('' for all levels) are spread over listeners: the Lorenz
+-- curve, from the listener with the fewest plays to the one with the most, in at most 101 points
+-- from (0, 0) to (1, 1); and in every row the Gini coefficient, sum((2 * place - 1) * plays) /
+-- (listeners * plays) - 1, with places counted from 1.
 with listeners as (
     select users.user_id, count(*) as plays
     from songplays

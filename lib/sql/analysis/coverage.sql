@@ -1,4 +1,4 @@
--- Coverage: plays, and plays matched to a song of the catalogue, by day.
+-- Plays, and plays matched to a song in the catalogue, by day (UTC).
 with {{ days() }}
 
 select

@@ -1,5 +1,5 @@
--- Requests, and of them those answered with an error (status 400 and above), by day; `low` and
--- `high` are the 95% interval of the share.
+-- Requests and failed requests (status 400 or above) by day (UTC); `low` and `high` are the ends of
+-- the 95% confidence interval of the share that failed.
 with {{ days() }},
 
 counted as (

@@ -1,4 +1,5 @@
--- All requests, those answered with an error, and the 95% interval of their share: one row.
+-- One row: all requests, the failed ones (status 400 or above), and the share that failed with the
+-- ends of its 95% confidence interval.
 with counted as (
     select
         count(status) as requests,

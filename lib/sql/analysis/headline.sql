@@ -1,6 +1,6 @@
--- The figures of the last seven complete days (UTC), or of as many as there are, and below them
--- those of the seven days before, when these are complete too. The log's first and last day are
--- complete when it reaches their first and last hour.
+-- The headline figures of the last seven complete days (UTC), or of as many as there are; then, if
+-- they are complete too, those of the seven days before. The log's first day is complete when its
+-- first hour has an event, the last day when its last hour has one.
 with complete as (
     select
         cast(min(start_time) + interval '23 hours' as date) as first_day,

@@ -1,4 +1,5 @@
--- Plays and their listeners, free against paid, by day; a play without a user has no level.
+-- Plays and listeners by day (UTC) and by the level in force when the song was played. A play
+-- without a user has no level and is left out.
 with {{ days() }},
 
 levels as (

@@ -1,4 +1,4 @@
--- Users who went from free to paid (upgrades) and from paid to free (downgrades), by day.
+-- Users who went from free to paid (upgrades) and from paid to free (downgrades), by day (UTC).
 with {{ days() }},
 
 changes as (

@@ -1,6 +1,6 @@
--- Users who changed level, each with their levels one after the other, by days, from their first
--- event to the end of the data. They are numbered, those who changed first come first: who it was,
--- and the moment, stay in `users`. The column `users` counts all, changed or not.
+-- The levels of every user who changed level, from the first event to the end of the data, one row
+-- per version. Nobody can be told from it: users are numbered in the order of their first change,
+-- and times are days. `users` counts all users, changed or not.
 with spans as (
     select
         user_id,

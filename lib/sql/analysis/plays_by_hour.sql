@@ -1,6 +1,6 @@
--- Plays of :level ('' for all) by weekday (1 for Monday) and hour of the day, UTC; a cell without plays is a zero.
--- `days`: how often the data covers that hour of that weekday; a partial day counts with the
--- hours that it has. Of none, `plays_per_day` is NULL.
+-- Plays of :level ('' for all levels) by weekday (1 is Monday) and hour (UTC), zero where there are
+-- none. `days` counts the days on which the data covers that hour of that weekday; a partial day
+-- counts for the hours that it has. Without such a day, `plays_per_day` is NULL.
 with {{ days() }},
 
 hours as (

@@ -1,6 +1,7 @@
--- By week (its Monday, UTC): plays of a song that the user had played before, against first plays,
--- and artists whom a listener played for the first time. What came before the data is not known,
--- so that the first weeks look newer than they were. Plays without a user or title are left out.
+-- By week (its Monday, UTC): first plays of a song by a user and repeats, and artists that a
+-- listener played for the first time. What was played before the data begins is unknown, so the
+-- first weeks seem to have fewer repeats than they had. Plays without a user, title or artist are
+-- left out.
 with {{ weeks() }},
 
 {{ listeners() }},
@@ -22,7 +23,7 @@ by_listener as (
     group by week, listener
 ),
 
--- One sort puts plays of an artist, and of a title, together: to group millions of pairs takes two.
+-- One sort brings plays of an artist and of a title together; grouping each would take two.
 neighbours as (
     select
         week,

@@ -1,8 +1,8 @@
--- Users by the week (its Monday, UTC) in which they were first seen, and how many of them had any
--- event in that week and in each one after. A cell is `complete` when the data covers its whole
--- week; until then its `share` is NULL. A cohort's week may itself be covered in part, and the
--- first holds users who had come before the data begins. Cohorts of fewer than :least users are
--- left out, `left_out` of them.
+-- Weekly cohorts: users by the week (its Monday, UTC) of their first event, and how many of them
+-- had an event in that week and in each later one. `complete` says whether the data covers the
+-- whole week; without, `share` is NULL. `cohort_complete` says so of the cohort's own week. The
+-- first cohort includes users who came before the data begins. Cohorts of fewer than :least users
+-- are left out; `left_out` counts them.
 with {{ weeks() }},
 
 active as (

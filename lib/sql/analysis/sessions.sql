@@ -1,6 +1,6 @@
--- Sessions by the level they began with: how many, of how many users, and the quartiles of their
--- minutes (from the first event to the last) and songs. A session is a user's: several users'
--- sessions share one id.
+-- Sessions by the level at which they began: how many, of how many users, and the quartiles of
+-- their minutes (from first event to last) and songs. A session is known by its user and its id,
+-- since several users share one id.
 with sessions as (
     select
         user_id,
@@ -14,7 +14,7 @@ with sessions as (
     group by user_id, session_id
 ),
 
--- Few change their level: only their events need be put in order.
+-- Few sessions change level, so only their events need sorting.
 changed as (
     select
         events.user_id,
@@ -50,7 +50,7 @@ people as (
     group by level
 ),
 
--- Lengths and songs, each once with how often it occurs.
+-- Each length and each number of songs once, with how often it occurs.
 counted as (
     select
         level,

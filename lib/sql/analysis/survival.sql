@@ -1,8 +1,8 @@
--- How long until users upgrade (since first seen, of those first seen free), go back to free
--- (since first seen paid) or cancel (since first seen): the share of them who had not, by day.
--- Kaplan and Meier's estimate, JASA 53 (1958): who is lost sight of, at the end of the data or by
--- a cancellation, counts until then. Day 1 is the first 24 hours, day 0 has the number of users. The
--- days on which fewer than :least users are at risk are left out.
+-- Survival curves: the share of users who have not yet upgraded (by days since first seen, of users
+-- first seen free), gone back to free (since first seen paid) or cancelled (since first seen).
+-- Kaplan-Meier estimate (JASA 53, 1958): users are at risk until the event, a cancellation or the
+-- end of the data. Day 1 is the first 24 hours; day 0 has the number of users. Days with fewer than
+-- :least users at risk are left out.
 with recursive bounds as (
     select max(start_time) as last_event from events
 ),

@@ -1,5 +1,6 @@
 -- Users on their way to paid, each step later than the one before: listened while free, saw the
--- page Upgrade, submitted it, played a song while paid. `share` is of those at the first step.
+-- page Upgrade, submitted it, played a song while paid. `share` is the share of those at the first
+-- step.
 with listened as (
     select user_id, min(start_time) as reached_at
     from events

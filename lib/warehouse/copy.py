@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from functools import cached_property
 from io import BufferedReader
 
-from lib import aws
-from lib.load import s3
-from lib.load.records import Kind, opened
-from lib.load.source import Batch
+from lib import SourceError, aws
 from lib.provision import cluster
 from lib.provision.resources import BOUNDARY, LOADS
 from lib.warehouse.base import Conflict, ConnectionLost, CopyError, Warehouse
 from lib.warehouse.templates import WarehouseError, columns_of, render
 
 FILE_NAME = 256  # characters of a file's name that the system views keep
-MAXERROR = 100_000  # records that a COPY may pass over, the most that Redshift lets it
 REMEDIES = {  # by COPY's error code; the codes are in AWS's page "Load error reference"
     1204: "the text is longer than the column; shorten it, or widen the column in lib/sql/schema",
     1207: "the value is not a number of this column's kind; mend it",
@@ -46,85 +43,71 @@ class Copying(Warehouse):
         """The project's own bucket and the account that it must belong to."""
         return cluster.bucket(self.settings)
 
-    def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
-        """Copy the batch's parts into its staging table; return the records of each part.
+    def stage(self, kind: str, fields: Mapping, parts: list[str], batch_id: int) -> dict[str, int]:
+        """Copy files of a folder or of S3 into a kind's staging table; return each one's records.
 
-        Raises CopyError for the parts that hold records which can't be read.
+        `fields`: each JSON key, and the sort of its number or the most bytes of its text.
+        Raises CopyError when a record or a file can't be read.
         """
-        kind, counts = batch.kind.name, {}
+        counts = {}
         self.run("copy/land", {"kind": kind})
-        columns = ["start_time" if c == "ts" else c for c in columns_of(batch.kind.fields)]
-        with self._scratch() as scratch:
-            json_paths = self._json_paths(batch.kind, scratch)
+        columns = ["start_time" if c == "ts" else c for c in columns_of(fields)]
+        with self._open_scratch() as scratch:
+            json_paths = self._put_json_paths(list(fields), scratch)
             for gzip in (False, True):
-                parts = [part for part in batch.parts if part.lower().endswith(".gz") is gzip]
-                copied = dict(zip(scratch.all_in_s3(parts), parts, strict=True))
-                if copied:
-                    about = {"gzip": gzip, "maxerror": MAXERROR}
-                    self._copy(f"landed_{kind}", columns, scratch, copied, json_paths, **about)
+                some = [part for part in parts if part.lower().endswith(".gz") is gzip]
+                if copied := {scratch.put_file(part): part for part in some}:
+                    self._copy(f"landed_{kind}", columns, scratch, [*copied], json_paths, gzip=gzip)
                     found = dict(self.rows("copy/files"))
                     counts |= {part: found.get(uri[:FILE_NAME], 0) for uri, part in copied.items()}
-        self.run(f"load/stage_{kind}", {"fields": batch.kind.fields}, batch_id=batch_id)
+        self.run(f"load/stage_{kind}", {"fields": fields}, batch_id=batch_id)
         return counts
 
     def append(self, table: str, frame) -> None:
         """Add a DataFrame's rows to a table, its columns by their names."""
-        with self._scratch() as scratch:
+        with self._open_scratch() as scratch:
             body = frame.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
-            rows = {scratch.put("rows.json", body.encode()): table}
+            rows = [scratch.put("rows.json", body.encode())]
             self._copy(table, list(frame.columns), scratch, rows, "auto", timeformat="auto")
 
-    def _copy(self, table, columns, scratch, files: dict, json_paths: str, **how) -> None:
-        """Run COPY on exactly `files`, a mapping of each one's URI to the part that it holds.
-
-        Raises CopyError that says which record it can't read, and in which parts some are.
-        """
-        entries = [{"url": uri, "mandatory": True} for uri in files]
+    def _copy(self, table, columns, scratch, uris: list[str], json_paths: str, **how) -> None:
+        """Run COPY on exactly these files; raise CopyError that says which record it can't read."""
+        entries = [{"url": uri, "mandatory": True} for uri in uris]
         manifest = scratch.put("manifest", json.dumps({"entries": entries}).encode())
-        about = {"table": table, "columns": columns, "manifest": manifest, "json": json_paths}
-        about |= {"role": self.role, "region": self.settings.data.region}
-        about |= {"gzip": False, "timeformat": "epochmillisecs", "maxerror": 0} | how
-        (statement,) = render("copy/copy", self.dialect, **about)
+        options = {"table": table, "columns": columns, "manifest": manifest, "json": json_paths}
+        options |= {"role": self.role, "region": self.settings.data.region}
+        options |= {"gzip": False, "timeformat": "epochmillisecs"} | how
+        (statement,) = render("copy/copy", self.dialect, **options)
         try:
             self._execute(statement)
         except (Conflict, ConnectionLost):
             raise
         except WarehouseError as error:
             self._execute("rollback")  # after an error nothing can be asked in the transaction
-            raise self._not_copied(str(error), files) from error
-        if about["maxerror"] and self.rows("copy/bad_lines", session_id=self.session_id):
-            raise self._not_copied("load_error", files)
+            raise self._explain_failed_copy(str(error)) from error
 
-    def _not_copied(self, message: str, files: dict) -> CopyError:
-        """Return what COPY could not read, and the likely cause and remedy."""
+    def _explain_failed_copy(self, message: str) -> CopyError:
+        """Return which record COPY could not read, or the likely cause, and what to do."""
         found = self.rows("copy/errors", session_id=self.session_id)
         if "load_error" not in message or not found:
-            return CopyError(explained_copy(message, self.role))
-        bad: dict[str, list[range]] = {name: [] for name, *_ in found}
-        for name, line in self.rows("copy/bad_lines", session_id=self.session_id):
-            bad.setdefault(name, []).append(range(line - 1, line))
+            return CopyError(explain_copy(message, self.role))
         file, line, column, kind, code, reason = found[0]
-        more = f" ({len(found) - 1} more such records follow)" if len(found) > 1 else ""
         remedy = REMEDIES.get(int(code), "mend or take out that record")
         column = f", column {column} ({kind})" if column else ""
-        return CopyError(
-            f"{file}, line {line}{column}: {reason}; {remedy}, then load again{more}.",
-            {part: bad[uri[:FILE_NAME]] for uri, part in files.items() if uri[:FILE_NAME] in bad},
-        )
+        said = f"{file}, line {line}{column}: {reason}; {remedy}, then load again."
+        return CopyError(said, has_bad_records=True)
 
-    def _json_paths(self, kind: Kind, scratch: _Scratch) -> str:
-        """Return where the jsonpaths file of a kind lies in S3: [DATA] LOG_JSONPATH, or ours; or
-        auto, where fields and columns have the same names."""
-        fields = list(kind.fields)
+    def _put_json_paths(self, fields: list[str], scratch: _Scratch) -> str:
+        """Return where the jsonpaths file of these fields is in S3: [DATA] LOG_JSONPATH, or ours;
+        or auto, where fields and columns have the same names."""
         if columns_of(fields) == fields:
             return "auto"
         if place := self.settings.data.log_jsonpath:
-            body = s3.body(self.settings, place)
-        else:
-            body = json.dumps({"jsonpaths": [f"$['{name}']" for name in fields]}).encode()
+            return place
+        body = json.dumps({"jsonpaths": [f"$['{name}']" for name in fields]}).encode()
         return scratch.put("jsonpaths.json", body)
 
-    def _scratch(self) -> closing[_Scratch]:
+    def _open_scratch(self) -> closing[_Scratch]:
         client = aws.client(self.settings, "s3", self.settings.data.region)
         return closing(_Scratch(client, self.bucket))
 
@@ -152,16 +135,16 @@ class _Scratch:
                 self.client.upload_fileobj(body, self.bucket["Bucket"], key, ExtraArgs=owner)
         return uri
 
-    def all_in_s3(self, parts: list[str]) -> list[str]:
-        """Return the parts' URIs; those that are files are put into the folder first."""
-        uris = []
-        for part in parts:
-            if "://" in part:
-                uris.append(part)
-                continue
-            with opened(part, part) as file:
-                uris.append(self.put("part.json", file))
-        return uris
+    def put_file(self, part: str) -> str:
+        """Return the URI of a part; a file of this machine is put into the folder first."""
+        if "://" in part:
+            return part
+        try:
+            with open(part, "rb") as file:
+                return self.put("part.json", file)
+        except OSError as error:
+            reason = f"{part} can't be read: {error.strerror}"
+            raise SourceError(f"{reason}. Nothing was loaded.") from None
 
     def close(self) -> None:
         """Take the objects out again; what is left by a failure expires by the bucket's rule."""
@@ -173,7 +156,7 @@ class _Scratch:
                 self.client.delete_objects(**self.bucket, Delete={"Objects": keys})
 
 
-def explained_copy(message: str, role: str) -> str:
+def explain_copy(message: str, role: str) -> str:
     """Return Redshift's words for a failed COPY as what happened and what to do."""
     if "Access Denied" in message or "AccessDenied" in message:
         cause = (

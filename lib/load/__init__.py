@@ -363,7 +363,7 @@ class _Loader:
         for step in [step for step in MERGES if step not in skipped]:
             self.progress(step.replace("_", " "))
             scope.merge(step)
-        ((shared,),) = self.warehouse.rows("status/has_duplicates")
+        ((shared,),) = self.warehouse.rows("load/count_duplicates")
         scope.identifiers["exact"] = bool(shared)
         if shared:
             self.progress("merging duplicates")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analyse import charts
-from lib.audits import STAGE_AUDITS, STAR_AUDITS, Scope
 from lib.config import SOURCES, Settings, named
+from lib.load.star import STAGE_AUDITS, STAR_AUDITS, Scope
 from lib.warehouse.base import Warehouse
 
 SHARE = "paid_share"
@@ -114,7 +114,7 @@ def left_out(rejects: int, records: int) -> tuple[str, str]:
 
 def audited(warehouse: Warehouse, settings: Settings) -> tuple[str, str]:
     """Ask every audit over all loads, and say which found something."""
-    found = Scope(warehouse, settings).audit((*STAGE_AUDITS, *STAR_AUDITS))
+    found = Scope(warehouse, settings, 0).audit((*STAGE_AUDITS, *STAR_AUDITS))
     failed = ", ".join(f"{name} found {rows:,}" for name, rows in found.items() if rows)
     if not failed:
         return f"All {len(found)} passed", "ok"

@@ -1,4 +1,4 @@
-"""The load of 03: list files, stage the new ones, merge, audit, record, commit.
+"""The load of 03: list files, stage the new ones, merge, audit, commit.
 
 One transaction: what was there stays visible until everything new is in, and stays if anything
 fails. The rules that the numbers depend on are in the SQL files, in lib/sql/load and lib/sql/audit.
@@ -12,34 +12,22 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 from lib import scratch
-from lib.audits import STAGE_AUDITS, STAR_AUDITS, Scope, possible_times
 from lib.config import Settings
 from lib.load.files import Batch, ChangedFile, Identity, gather, require_unchanged
 from lib.load.outcome import BadRecords, Load, LoadError
-from lib.load.records import SONGS, Kind, limit_events
-from lib.warehouse.base import PATIENCE, STAR, Busy, Conflict, ConnectionLost, CopyError, Warehouse
+from lib.load.records import SONGS, Kind, Reject, limit_events
+from lib.load.star import MERGES, Scope, audit_warehouse, build_star, possible_times, rebuild_star
+from lib.warehouse.base import PATIENCE, Busy, Conflict, ConnectionLost, CopyError, Warehouse
 from lib.warehouse.templates import WarehouseError, columns_of, snake_case
 
-MERGES = (
-    "merge_songs",
-    "merge_artists",
-    "merge_time",
-    "merge_users",
-    "match_songs",
-    "merge_songplays",
-    "rekey_songplays",
-    "rematch_songplays",
-    "find_duplicates",
-)
-EARLIER = {"rekey_songplays", "rematch_songplays"}  # what is done to plays of earlier loads
-OF_SONGS = {"merge_songs", "merge_artists", "rematch_songplays"}  # needless without new songs
+__all__ = ["STEPS", "BadRecords", "Load", "LoadError", "audit_warehouse", "load"]
+
 STEPS = len(MERGES) + 5  # read and stage songs and events, merge, audit
 IDENTITY = list(Identity._fields[1:])  # columns of the ledger; the size is one for every file
+LEDGER = ["kind", "file_key", "size_bytes", "content_hash", "row_count", "reject_count"]
 KINDS = {"sample": "the sample, which is invented", "own": "other data than the sample"}
-SHOWN = 5  # offending rows that a failed audit shows
 ENOUGH = 20  # records, from which on a field that none has is taken for a missing one
 BRIEFLY = 2.0  # seconds to wait for another load to end before that is said
 TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds, at random
@@ -54,7 +42,7 @@ class _Refused(Exception):
 
 
 class _Replace(Exception):
-    """A file has changed, and what came with it is to be loaded anew."""
+    """A file of a load has changed, and all that came in that load is to be loaded anew."""
 
     def __init__(self, batch_id: int):
         self.batch_id = batch_id
@@ -78,26 +66,33 @@ def load(
     `verify`: read every file again, as these two do, also those that look untouched.
     Raises SourceError, BadRecords or LoadError; the warehouse is then as it was.
     """
-    loader = _Loader(warehouse, settings, progress, keep)
+    loader = _Loader(warehouse, settings, progress)
     loader.replace, loader.full_refresh = replace, full_refresh
     loader.reads_all = verify or replace or full_refresh
-    loader.load()
-    if keep:
-        loader.result.save(keep)
+    try:
+        loader.load()
+    except LoadError as error:
+        if loader.result:
+            loader.result.failure = str(error)
+        raise
+    finally:
+        if keep and loader.result and (loader.result.rows or loader.result.failure):
+            loader.result.save(keep)
     return loader.result
 
 
 class _Loader:
     """A load, tried until it is in or can't be: each failure says what the next try does better."""
 
-    def __init__(self, warehouse: Warehouse, settings: Settings, progress, keep):
-        self.warehouse, self.settings = warehouse, settings
-        self.progress, self.keep = progress, keep
+    result: Load | None = None
+    replace = full_refresh = reads_all = False
+
+    def __init__(self, warehouse: Warehouse, settings: Settings, progress: Callable[[str], None]):
+        self.warehouse, self.settings, self.progress = warehouse, settings, progress
         events = limit_events(possible_times(settings), settings.load.level_names)
         self.places = {SONGS: settings.song_data, events: settings.log_data}
-        self.one_by_one: set[Kind] = set()  # whose records are looked at here
-        self.replaced: set[int] = set()  # batches to load anew
-        self.known: dict[Kind, dict[str, str]] = {}  # path to hash, as the ledger has it
+        self.one_by_one: set[Kind] = set()  # the kinds whose new records are looked at here
+        self.replaced: set[int] = set()  # the batches to load anew
         self.patience = BRIEFLY
 
     def load(self) -> None:
@@ -110,35 +105,30 @@ class _Loader:
                 if refused.kind in self.one_by_one:
                     raise LoadError(f"{refused} Nothing was loaded.") from None
                 self.one_by_one.add(refused.kind)
-                self.progress(
-                    f"{refused} So new files of {refused.kind.name} are read record by record."
-                )
+                self.progress(f"{refused} So the new {refused.kind.name} are read one by one.")
             except _Replace as changed:
                 self.replaced.add(changed.batch_id)
                 self.progress(f"a file of load {changed.batch_id} has changed; replacing that load")
             except Busy as busy:
                 if self.patience == PATIENCE:
                     raise LoadError(f"{busy} Nothing was loaded.") from None
-                self.patience = PATIENCE
-                self.progress(
-                    f"another load is running; waiting at most {PATIENCE / 60:.0f} minutes for it"
-                )
+                self.patience, wait = PATIENCE, f"{PATIENCE / 60:.0f} minutes"
+                self.progress(f"another load is running; waiting at most {wait} for it")
             except Conflict as conflict:
                 conflicts += 1
                 if conflicts == TRIES:
                     said = f"{conflict}\nTried {TRIES} times. Nothing was loaded."
                     raise LoadError(said) from None
-                self.progress(
-                    f"another session changed the same tables; try {conflicts + 1} of {TRIES}"
-                )
+                next_try = f"try {conflicts + 1} of {TRIES}"
+                self.progress(f"another session changed the same tables; {next_try}")
                 time.sleep(PAUSE * 2**conflicts * random.random())  # noqa: S311 no secret
 
     def _try(self) -> None:
+        self.result, self.recorded = None, 0
         self.loaded_at = datetime.now(UTC).replace(tzinfo=None)
-        self.recorded = 0
         try:
             with scratch.make_folder() as folder, self.warehouse.transaction(self.patience):
-                self._run(folder)
+                self._load_new(folder)
         except ConnectionLost as lost:
             self._require_committed(lost)
         except (Busy, Conflict):
@@ -168,33 +158,44 @@ class _Loader:
         if not found or found != self.recorded:
             raise LoadError(f"{lost} Nothing was loaded; load again.") from None
 
-    def _run(self, folder: Path) -> None:
+    def _load_new(self, folder: Path) -> None:
         """Load what is new, within a transaction; `result` says what that was."""
-        warehouse = self.warehouse
-        ((self.batch_id,),) = warehouse.rows("load/next_batch")
-        warehouse.require_model()
+        ((self.batch_id,),) = self.warehouse.rows("load/next_batch")
+        self.warehouse.require_model()
         self._claim()
-        before = warehouse.row_counts()
-        forgotten = self._forget()
-        self.batches = [self._gather(kind, folder) for kind in self.places]
-        self._refuse_if_gone(forgotten)
+        before = self.warehouse.row_counts()
+        ledgers = [self.warehouse.rows("load/ledger", kind=kind.name) for kind in self.places]
+        forgotten = {row[0] for ledger in ledgers for row in ledger if row[2] in self.replaced}
+        for batch_id in self.replaced:
+            self.warehouse.run("load/forget", batch_id=batch_id)
+        known = [
+            {row[0]: row[1:] for row in ledger if row[0] not in forgotten} for ledger in ledgers
+        ]
+        batches = [self._gather(*each, folder) for each in zip(self.places, known, strict=True)]
+        if missing := forgotten - {file.key for batch in batches for file in batch.files}:
+            raise LoadError(
+                f"{min(missing)} was loaded together with a file that has changed, and is no "
+                "longer there; bring it back, or start a new warehouse. Nothing was loaded."
+            )
         self.result = Load(
-            {batch.kind.name: len(batch.files) for batch in self.batches},
-            {batch.kind.name: batch.known for batch in self.batches},
+            {batch.kind.name: len(batch.files) for batch in batches},
+            {batch.kind.name: batch.known for batch in batches},
             before,
             verified=self.reads_all,
         )
         rebuild = self.full_refresh or bool(self.replaced)
-        if rebuild or any(batch.files for batch in self.batches):
-            for batch in self.batches:
+        if rebuild or any(batch.files for batch in batches):
+            for batch in batches:
                 self._stage(batch)
-            self._keep_rejects()
-            for batch in self.batches:
-                self._refuse_drift(batch)
-            self._record()
-            self._build_star(rebuild)
-        self.result.rows = warehouse.row_counts()
-        self.result.plays, self.result.matched = warehouse.coverage()
+            self._keep_rejects(batches)
+            for batch in batches:
+                self._refuse_changed_format(batch)
+            self._record(batches, known)
+            scope = Scope(self.warehouse, self.settings, 0 if rebuild else self.batch_id)
+            scope.identifiers["new_songs"] = scope.identifiers["all"] or bool(batches[0].files)
+            (rebuild_star if rebuild else build_star)(scope, self.result, self.progress)
+        self.result.plays, self.result.matched = self.warehouse.coverage()
+        self.result.rows = self.warehouse.row_counts()
 
     def _claim(self) -> None:
         """Say in the warehouse which kind of data it holds; raise LoadError for the other kind."""
@@ -208,45 +209,19 @@ class _Loader:
                 f"{KINDS[kind]};{own} {self.warehouse.another}. Nothing was loaded."
             )
 
-    def _read_ledger(self, kind: Kind) -> dict[str, tuple]:
-        """Return content hash, batch and identity of each known file, by key."""
-        return {key: row for key, *row in self.warehouse.rows("load/ledger", kind=kind.name)}
-
-    def _forget(self) -> set[str]:
-        """Take out the batches that are loaded anew, and return the keys of their files."""
-        rows = [row for kind in self.places for row in self._read_ledger(kind).items()]
-        for batch_id in self.replaced:
-            self.warehouse.run("load/forget", batch_id=batch_id)
-        return {key for key, (_, batch_id, *_) in rows if batch_id in self.replaced}
-
-    def _refuse_if_gone(self, forgotten: set[str]) -> None:
-        if gone := forgotten - {file.key for batch in self.batches for file in batch.files}:
-            raise LoadError(
-                f"{min(gone)} was loaded together with a file that has changed, and is no longer "
-                "there; bring it back, or start a new warehouse. Nothing was loaded."
-            )
-
-    def _gather(self, kind: Kind, folder: Path) -> Batch:
+    def _gather(self, kind: Kind, known: dict[str, tuple], folder: Path) -> Batch:
         """Read the new files of a kind; record the new identities of known ones."""
         self.progress(f"reading {kind.name}")
-        ledger = self._read_ledger(kind)
-        self.known[kind] = {key: digest for key, (digest, *_) in ledger.items()}
-        identities = {key: Identity(*row) for key, (_, _, *row) in ledger.items()}
+        identities = {key: Identity(*row[2:]) for key, row in known.items()}
+        batch = Batch(kind, self.places[kind], self.settings, kind in self.one_by_one)
         try:
-            batch = gather(
-                kind,
-                self.places[kind],
-                self.known[kind],
-                folder,
-                self.settings,
-                one_by_one=kind in self.one_by_one,
-                in_place=self.warehouse.copies,
-                trusted={} if self.reads_all else identities,
-            )
+            hashes = {key: digest for key, (digest, *_) in known.items()}
+            trusted = {} if self.reads_all else identities
+            gather(batch, folder, hashes, trusted, self.warehouse.copies)
         except ChangedFile as changed:
             if not self.replace:
                 raise
-            raise _Replace(ledger[changed.key][1]) from None
+            raise _Replace(known[changed.key][1]) from None
         moved = [(key, *now[1:]) for key, now in batch.verified.items() if now != identities[key]]
         if moved:  # else they would be read at every load
             self.warehouse.run("load/restored_files")
@@ -258,14 +233,14 @@ class _Loader:
         """Add rows to a table."""
         import pandas as pd
 
-        # As objects, and then as Int64: pandas would make a whole number that may be NULL a double.
+        # As objects, then as Int64: pandas would make a whole number that may be NULL a double.
         frame = pd.DataFrame(rows, columns=columns, dtype=object)
         frame = frame.astype({name: "Int64" for name in IDENTITY if name in columns})
         self.warehouse.append(table, frame.assign(**constants))
 
     def _stage(self, batch: Batch) -> None:
         """Bring the batch's parts into its staging table, every record or none."""
-        kind, place = batch.kind, self.places[batch.kind]
+        kind = batch.kind
         count = f"{len(batch.files):,} files of" if batch.remote else f"{batch.records:,}"
         self.progress(f"staging {count} {kind.name}")
         if not batch.parts:
@@ -282,42 +257,37 @@ class _Loader:
         table = {"table": f"staging_{kind.name}"}
         ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
         if staged != batch.records:
-            said = f"{place}: {batch.records:,} lines hold {staged:,} records."
-            raise _Refused(kind, said)
+            raise _Refused(kind, f"{batch.place}: {batch.records:,} lines hold {staged:,} records.")
         audit = f"staging_{kind.name}_required"
         if Scope(self.warehouse, self.settings, self.batch_id).audit([audit])[audit]:
-            said = f"{place}: a record of {kind.name} lacks a field, or has what can't be."
+            said = f"{batch.place}: a record of {kind.name} lacks a field, or has what can't be."
             raise _Refused(kind, said)
 
-    def _keep_rejects(self) -> None:
+    def _keep_rejects(self, batches: list[Batch]) -> None:
         """Keep the bad records in load_rejects; raise BadRecords when they are too many."""
-        self.result.rejects = rejects = [one for batch in self.batches for one in batch.rejects]
-        records = sum(batch.records for batch in self.batches) + len(rejects)
+        self.result.rejects = rejects = [one for batch in batches for one in batch.rejects]
+        records = sum(batch.records for batch in batches) + len(rejects)
         most = self.settings.load.max_rejects
-        allowed = float(most[:-1]) / 100 * records if most.endswith("%") else int(most)
-        if len(rejects) > allowed:
-            self._fail(BadRecords(self.result.describe_rejects()))
+        if len(rejects) > (float(most[:-1]) / 100 * records if "%" in most else int(most)):
+            raise BadRecords(self.result.describe_rejects())
         if rejects:
-            frame = self.result.rejects_frame()
-            self.warehouse.append("load_rejects", frame.assign(batch_id=self.batch_id))
+            self._append("load_rejects", list(Reject._fields), rejects, batch_id=self.batch_id)
 
-    def _refuse_drift(self, batch: Batch) -> None:
+    def _refuse_changed_format(self, batch: Batch) -> None:
         """Raise LoadError when a field is missing, or holds something else in a whole file."""
-        kind, place = batch.kind, self.places[batch.kind]
+        kind, keys = batch.kind, batch.first_keys
         if batch.files and not batch.known and not batch.records:
             raise LoadError(
-                f"{place} holds {len(batch.files):,} files and not one record of {kind.name}; "
-                "name the folder that holds them. Nothing was loaded."
+                f"{batch.place} holds {len(batch.files):,} files and not one record of "
+                f"{kind.name}; name the folder that holds them. Nothing was loaded."
             )
-        for file in batch.files:
-            if not file.records and file.rejects > 1:
-                own = [one for one in batch.rejects if one.file_key == file.key]
-                if own[0].field and len({one.field for one in own}) == 1:
-                    raise LoadError(
-                        f"Not one of the {len(own):,} records of {file.key} can be loaded: "
-                        f"{own[0].reason}. It has changed. Nothing was loaded."
-                    )
-        keys = batch.first_keys
+        for file in [file for file in batch.files if not file.records and file.rejects > 1]:
+            own = [reject for reject in batch.rejects if reject.file_key == file.key]
+            if own[0].field and len({reject.field for reject in own}) == 1:
+                raise LoadError(
+                    f"Not one of the {len(own):,} records of {file.key} can be loaded: "
+                    f"{own[0].reason}. It has changed. Nothing was loaded."
+                )
         unknown = {name: key for name, key in keys.items() if name not in kind.fields}
         self.result.unknown_fields |= unknown
         missing = [name for name in kind.fields if name not in keys]
@@ -328,15 +298,15 @@ class _Loader:
         for name in missing:
             if not filled[snake_case(name)][0]:
                 raise LoadError(
-                    f"No record of {kind.name} in {place} has a field {name}, nor has the first of "
-                    f"{batch.files[0].key}; was it renamed? Nothing was loaded."
+                    f"No record of {kind.name} in {batch.place} has a field {name}, nor has the "
+                    f"first of {batch.files[0].key}; was it renamed? Nothing was loaded."
                 )
 
-    def _record(self) -> None:
+    def _record(self, batches: list[Batch], known: list[dict[str, tuple]]) -> None:
         """Enter the new files in the ledger, and note those whose content another file brought."""
         rows = []
-        for batch in self.batches:
-            brought_by = {digest: key for key, digest in self.known[batch.kind].items()}
+        for batch, ledger in zip(batches, known, strict=True):
+            brought_by = {digest: key for key, (digest, *_) in ledger.items()}
             for file in batch.files:
                 other = brought_by.setdefault(file.content_hash, file.key)
                 if file.records and other != file.key:
@@ -345,54 +315,6 @@ class _Loader:
                 identity = (file.identity or (None,) * 5)[1:]
                 rows.append((batch.kind.name, file.key, *counts, *identity))
         if rows:
-            names = ["kind", "file_key", "size_bytes", "content_hash", "row_count", "reject_count"]
             constants = {"batch_id": self.batch_id, "loaded_at": self.loaded_at}
-            self._append("load_files", names + IDENTITY, rows, **constants)
+            self._append("load_files", LEDGER + IDENTITY, rows, **constants)
         self.recorded = len(rows)
-
-    def _build_star(self, rebuild: bool) -> None:
-        """Merge what this load has staged, or everything into a new set of tables; then audit."""
-        new_set = {"tables": STAR, "home": self.warehouse.home}
-        if rebuild:
-            self.progress("building the star anew")
-            self.warehouse.run("refresh/begin", new_set)
-        scope = Scope(self.warehouse, self.settings, 0 if rebuild else self.batch_id)
-        is_all, new_songs = scope.identifiers["all"], bool(self.batches[0].files)
-        scope.identifiers["new_songs"] = is_all or new_songs
-        skipped = EARLIER if is_all else set() if new_songs else OF_SONGS
-        for step in [step for step in MERGES if step not in skipped]:
-            self.progress(step.replace("_", " "))
-            scope.merge(step)
-        ((shared,),) = self.warehouse.rows("load/count_duplicates")
-        scope.identifiers["exact"] = bool(shared)
-        if shared:
-            self.progress("merging duplicates")
-            scope.merge("merge_duplicates")
-        self.progress("auditing")
-        self._audit(scope)
-        if rebuild:
-            self.warehouse.run("refresh/swap", new_set)
-
-    def _audit(self, scope: Scope) -> None:
-        """Ask every audit, and raise LoadError for those that find a row."""
-        found = scope.audit(STAR_AUDITS)
-        if found["every_play_is_there"]:  # or an event of these hours was delivered twice before
-            scope.identifiers["exact"] = True
-            found |= scope.audit(["every_play_is_there"])
-        self.result.audits = dict.fromkeys(STAGE_AUDITS, 0) | found
-        failed = []
-        for audit in (name for name, rows in found.items() if rows):
-            shown = scope.find_offending(audit).head(SHOWN).to_string(index=False)
-            failed.append(
-                f"The audit {audit} found {found[audit]:,} rows, so nothing was loaded. "
-                f"The first:\n{shown}"
-            )
-        if failed:
-            self._fail(LoadError("\n\n".join(failed)))
-
-    def _fail(self, error: LoadError) -> NoReturn:
-        """Keep what was found, and raise."""
-        self.result.failure = str(error)
-        if self.keep:
-            self.result.save(self.keep)
-        raise error

@@ -71,12 +71,15 @@ class File:
 class Batch:
     """What is new in a place: its files, and the newline-delimited parts that hold their records.
 
-    `remote`: the parts are in S3, and their records are not counted yet. `first_keys`: each JSON
-    key of the first records, and the file that has it. `verified`: identities of the known files
-    that were read, and are as they were loaded.
+    `one_by_one`: each record is looked at here, and bad ones are left out. `remote`: the parts are
+    in S3, and their records not counted. `first_keys`: each JSON key of the files' first records,
+    and a file that has it. `verified`: identities of known files that were read and are unchanged.
     """
 
     kind: Kind
+    place: str
+    settings: Settings = field(default_factory=Settings)
+    one_by_one: bool = False
     files: list[File] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     known: int = 0
@@ -89,6 +92,16 @@ class Batch:
     def records(self) -> int:
         """The number of records that the new files bring."""
         return sum(file.records for file in self.files)
+
+    def note_keys(self, key: str, line: bytes) -> bool:
+        """Note the JSON keys of a file's first line; return whether that is a record."""
+        try:
+            record = json.loads(line.removeprefix(BOM_UTF8).decode())
+            for name in record if isinstance(record, dict) else ():
+                self.first_keys.setdefault(name.encode().decode()[:LONG_NAME], key)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(record, dict)
 
 
 def list_files(place: str, settings: Settings | None = None) -> list[File]:
@@ -140,43 +153,30 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def gather(
-    kind: Kind,
-    place: str,
-    known: Mapping[str, str],
+    batch: Batch,
     scratch: Path,
-    settings: Settings | None = None,
-    one_by_one: bool = False,
+    known: Mapping[str, str],
+    trusted: Mapping[str, Identity],
     in_place: bool = False,
-    trusted: Mapping[str, Identity] | None = None,
-) -> Batch:
-    """Return the files below `place` that are not in `known` (path to hash, URI to etag).
+) -> None:
+    """Add the files of the batch's place that are not in `known` (path to hash, URI to etag).
 
-    `scratch`: a folder for the bundle. `one_by_one`: read each record here, and leave the bad
-    ones out. `in_place`: the engine itself reads what is in S3. `trusted`: identities of known
-    files; one that still has its identity is not read again.
+    `scratch`: a folder for the bundle. `trusted`: identities of known files; one that still has
+    its identity is not read again. `in_place`: the engine itself reads what is in S3.
     Raises SourceError for what can't be read, ChangedFile for what is not what was loaded.
     """
-    batch, trusted = Batch(kind), trusted or {}
-    files = list_files(place, settings)
-    if "://" in place:
-        new = [file for file in files if not _is_known(file, known)]
-    else:
+    files = list_files(batch.place, batch.settings)
+    if "://" not in batch.place:
         new = [file for file in files if file.identity != trusted.get(file.key)]
+    else:
+        new = [file for file in files if not _is_known(file, known)]
+        batch.remote = in_place and not batch.one_by_one and bool(new)
+        _sample_keys(batch, new) if batch.remote else _fetch(batch, new)
     batch.known = len(files) - len(new)
-    if "://" in place and in_place and not one_by_one:
-        batch.files, batch.parts, batch.remote = new, [file.key for file in new], bool(new)
-        filled = [file.key for file in new if file.size]
-        client = s3.connect(settings)
-        for uri in filled[:: len(filled) // SAMPLED + 1]:
-            _note_keys(batch, uri, s3.read_start(client, uri).partition(b"\n")[0])
-        return batch
-    if "://" in place:
-        objects = [s3.Object(file.key, file.size, file.content_hash) for file in new]
-        paths = s3.fetch(s3.connect(settings), objects, s3.CACHE) if new else {}
-        for file in new:
-            file.path = str(paths[file.key])
-    _read_files(batch, new, known, scratch / f"{kind.name}.json", one_by_one)
-    return batch
+    if batch.remote:
+        batch.files, batch.parts = new, [file.key for file in new]
+    else:
+        _read_files(batch, new, known, scratch / f"{batch.kind.name}.json")
 
 
 def _is_known(file: File, known: Mapping[str, str]) -> bool:
@@ -185,12 +185,25 @@ def _is_known(file: File, known: Mapping[str, str]) -> bool:
     return file.key in known
 
 
-def _read_files(batch: Batch, files: list[File], known, bundle: Path, one_by_one: bool) -> None:
-    """Hash files, and add those that are not known to the batch, and their records to its parts."""
-    small = [file for file in files if file.size < LARGE]
+def _sample_keys(batch: Batch, files: list[File]) -> None:
+    """Note the JSON keys of a few first records in S3."""
+    client, filled = s3.connect(batch.settings), [file.key for file in files if file.size]
+    for uri in filled[:: len(filled) // SAMPLED + 1]:
+        batch.note_keys(uri, s3.read_start(client, uri).partition(b"\n")[0])
+
+
+def _fetch(batch: Batch, files: list[File]) -> None:
+    objects = [s3.Object(file.key, file.size, file.content_hash) for file in files]
+    paths = s3.fetch(s3.connect(batch.settings), objects, s3.CACHE) if files else {}
+    for file in files:
+        file.path = str(paths[file.key])
+
+
+def _read_files(batch: Batch, files: list[File], known: Mapping[str, str], bundle: Path) -> None:
+    """Hash files; add those that are not known to the batch, and their records to its parts."""
     large = [file for file in files if file.size >= LARGE]
 
-    def is_new(file: File, digest: str) -> bool:
+    def add(file: File, digest: str) -> bool:
         file.content_hash = file.content_hash or digest
         if not _is_known(file, known):
             batch.files.append(file)
@@ -199,65 +212,59 @@ def _read_files(batch: Batch, files: list[File], known, bundle: Path, one_by_one
         batch.verified[file.key] = file.identity
         return False
 
-    with open(bundle, "wb") as out:
-        for file in small:
+    with open(bundle, "wb") as out, ThreadPoolExecutor() as pool:
+        for file in [file for file in files if file.size < LARGE]:
             body = _read_file(file)
-            if is_new(file, sha256(body).hexdigest()):
-                _copy_records(batch, file, BytesIO(body), out, one_by_one)
-        with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter
-            for file, (digest, lines) in zip(large, pool.map(_hash_file, large), strict=True):
-                if not is_new(file, digest):
-                    continue
-                with _open(file) as content:
-                    if not one_by_one and _can_stay(batch, file, content):
-                        batch.parts.append(file.path)
-                        file.records = lines
-                    else:
-                        _copy_records(batch, file, content, out, one_by_one)
-    if os.path.getsize(bundle):
+            if add(file, sha256(body).hexdigest()):
+                _copy_records(batch, file, BytesIO(body), out)
+        # Hashing lets other threads run.
+        for file, (digest, lines) in zip(large, pool.map(_hash_file, large), strict=True):
+            if not add(file, digest):
+                continue
+            with _open(file) as content:
+                if _can_stay(batch, file, content):
+                    batch.parts.append(file.path)
+                    file.records = lines
+                else:
+                    _copy_records(batch, file, content, out)
+    if bundle.stat().st_size:
         batch.parts.append(str(bundle))
 
 
-def _copy_records(batch: Batch, file: File, content: BinaryIO, out, one_by_one: bool) -> None:
+def _can_stay(batch: Batch, file: File, content: BinaryIO) -> bool:
+    """Tell whether a large file can be staged where it lies: plain text, a record on each line."""
+    if batch.one_by_one or set(file.path) & set("*?[") or file.path.lower().endswith(".gz"):
+        return False  # the engine would take the name for a pattern, or for its word
+    return batch.note_keys(file.key, content.readline(LONGEST))
+
+
+def _copy_records(batch: Batch, file: File, content: BinaryIO, out: BinaryIO) -> None:
     """Copy a file's records to the bundle, one a line; leave out bad ones when each is looked at.
 
     Lines are copied as they are when the first one is a record: the engine refuses others.
     """
     pieces = unpack_file(file.key, content)
     piece = next(pieces, b"").removeprefix(BOM_UTF8)
-    if not one_by_one and _note_keys(batch, file.key, piece.partition(b"\n")[0]):
+    if not batch.one_by_one and batch.note_keys(file.key, piece.partition(b"\n")[0]):
         while piece:
             out.write(piece)
             file.records += piece.count(b"\n")
             last, piece = piece, next(pieces, b"")
         out.write(b"\n")
-        file.records += 1 - last[len(last.rstrip()) :].count(b"\n")
+        file.records += _count_open_line(last)
         return
     rejects = len(batch.rejects)
     for record in read_records(file.key, content, batch.kind, batch.rejects):
         if not file.records:
-            _note_keys(batch, file.key, record)
+            batch.note_keys(file.key, record)
         out.write(record + b"\n")
         file.records += 1
     file.rejects = len(batch.rejects) - rejects
 
 
-def _can_stay(batch: Batch, file: File, content: BinaryIO) -> bool:
-    """Tell whether a large file can be staged where it lies: plain text, a record on each line."""
-    if set(file.path) & set("*?[") or file.path.lower().endswith(".gz"):
-        return False  # the engine would take the name for a pattern, or for its word
-    return _note_keys(batch, file.key, content.readline(LONGEST))
-
-
-def _note_keys(batch: Batch, key: str, line: bytes) -> bool:
-    """Note the JSON keys of a file's first line; return whether it is a record."""
-    try:
-        record = json.loads(line.removeprefix(BOM_UTF8).decode())
-        for name in record if isinstance(record, dict) else ():
-            batch.first_keys.setdefault(name.encode().decode()[:LONG_NAME], key)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict)
+def _count_open_line(end: bytes) -> int:
+    """Return by how much the records exceed the line breaks: 1 without a last break, 0, or less."""
+    return 1 - end[len(end.rstrip()) :].count(b"\n")
 
 
 def identify_file(path: str | int) -> Identity:
@@ -268,19 +275,16 @@ def identify_file(path: str | int) -> Identity:
 
 
 def require_unchanged(file: File, handle: int | None = None) -> None:
-    """Raise SourceError unless a file still has its identity, or came from S3."""
+    """Raise SourceError unless a file still has its identity, or is in S3."""
     try:
-        changed = (
-            file.identity
-            and identify_file(file.path if handle is None else handle) != file.identity
-        )
+        if not file.identity or identify_file(handle or file.path) == file.identity:
+            return
     except OSError as error:
-        raise _unreadable(file, error) from None
-    if changed:
-        raise SourceError(f"{file.key} changed while it was read; load again. Nothing was loaded.")
+        raise _describe_unreadable(file, error) from None
+    raise SourceError(f"{file.key} changed while it was read; load again. Nothing was loaded.")
 
 
-def _unreadable(file: File, error: OSError) -> SourceError:
+def _describe_unreadable(file: File, error: OSError) -> SourceError:
     return SourceError(f"{file.key} can't be read: {error.strerror}. Nothing was loaded.")
 
 
@@ -288,20 +292,20 @@ def _open(file: File) -> BinaryIO:
     try:
         return open(file.path, "rb")
     except OSError as error:
-        raise _unreadable(file, error) from None
+        raise _describe_unreadable(file, error) from None
 
 
 def _read_file(file: File) -> bytes:
     """Return the bytes of a small file; pathlib's own way takes five times as long."""
     try:
         handle = os.open(file.path, os.O_RDONLY)
-        try:
-            body = os.read(handle, LARGE + 1)
-            require_unchanged(file, handle)
-        finally:
-            os.close(handle)
     except OSError as error:
-        raise _unreadable(file, error) from None
+        raise _describe_unreadable(file, error) from None
+    try:
+        body = os.read(handle, LARGE)
+        require_unchanged(file, handle)
+    finally:
+        os.close(handle)
     return body
 
 
@@ -313,4 +317,4 @@ def _hash_file(file: File) -> tuple[str, int]:
             digest.update(chunk)
             lines, last = lines + chunk.count(b"\n"), chunk
     require_unchanged(file)
-    return digest.hexdigest(), lines + 1 - last[len(last.rstrip()) :].count(b"\n")
+    return digest.hexdigest(), lines + _count_open_line(last)

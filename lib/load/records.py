@@ -53,6 +53,13 @@ class Kind:
     allowed: Mapping[str, tuple[Collection, str]] = field(default_factory=dict)
 
 
+class _BadRecord(Exception):
+    """Why a record can't be loaded, and the field that is wrong, '' for the whole record."""
+
+    def __init__(self, reason: str, field: str = ""):
+        self.reason, self.field = reason, field
+
+
 class Reject(NamedTuple):
     """A bad record: the line that it starts on, the wrong field ('' for the whole record), why."""
 
@@ -99,17 +106,14 @@ def read_records(key: str, file: BinaryIO, kind: Kind, rejects: list[Reject]) ->
     Raises SourceError when the file can't be unpacked, or there are more rejects than are kept.
     """
     for line, text, problem in _split_records(key, file):
-        name, reason, record = "", _find_bad_bytes(text) or problem, b""
-        if not reason:
-            name, reason, record = _check_record(text, kind)
-        if not reason:
-            yield record
-            continue
-        if rejects and rejects[-1][:4] == (key, line, "", TOO_LONG):  # the rest of that record
-            continue
-        raw = text.strip().encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
-        raw = raw[: RAW if len(rejects) < FEW else FEW]
-        rejects.append(Reject(key, line, name, reason, raw.decode("utf-8", "ignore")))
+        try:
+            yield _check_record(text, problem, kind)
+        except _BadRecord as bad:
+            if rejects and rejects[-1][:4] == (key, line, "", TOO_LONG):  # the rest of that record
+                continue
+            raw = text.strip().encode("utf-8", "backslashreplace").replace(b"\0", b"\\x00")
+            raw = raw[: RAW if len(rejects) < FEW else FEW].decode("utf-8", "ignore")
+            rejects.append(Reject(key, line, bad.field, bad.reason, raw))
         if len(rejects) > MOST:
             first = rejects[0]
             raise SourceError(
@@ -186,58 +190,60 @@ def _find_end(text: str, at: int, ended: bool) -> tuple[int, str]:
     return (len(text), problem) if ended else (0, "")
 
 
-def _find_bad_bytes(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "not UTF-8 text"
-    return ""
-
-
-def _refuse(constant: str):
+def _refuse_constant(constant: str):
     raise ValueError(f"{constant} is no JSON value")
-
-
-DECODER = json.JSONDecoder(parse_constant=_refuse)
-
-
-def _check_record(text: str, kind: Kind) -> tuple[str, str, bytes]:
-    """Return the wrong field of a record, and why; or '', '', and the record on one line."""
-    try:
-        record = json.loads(text, object_pairs_hook=_refuse_double_keys)
-        COMPACT.encode(record).encode()  # half of a surrogate pair is no text
-        name, reason = _find_wrong_field(record, kind)
-        line = b"" if reason else _write_line(text, record, kind)
-    except KeyError as error:
-        name = error.args[0].encode("utf-8", "replace").decode()[:64]
-        return name, f"the key {name} stands twice in one object", b""
-    except (ValueError, RecursionError) as error:
-        return "", f"not valid JSON ({error})", b""
-    return ("", TOO_LONG, b"") if len(line) > LONGEST else (name, reason, line)
 
 
 def _refuse_double_keys(pairs: list) -> dict:
     record = dict(pairs)
-    if len(record) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise KeyError(next(name for name in names if names.count(name) > 1))
+    for name, _ in pairs if len(record) < len(pairs) else ():
+        if [other for other, _ in pairs].count(name) > 1:
+            name = name.encode("utf-8", "replace").decode()[:64]
+            raise _BadRecord(f"the key {name} stands twice in one object", name)
     return record
 
 
-def _find_wrong_field(record: dict, kind: Kind) -> tuple[str, str]:
-    """Return the field of a record that its column can't hold, and why; else '', ''."""
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _check_record(text: str, problem: str, kind: Kind) -> bytes:
+    """Return a record on one line, whole numbers such as 1e3 in digits, as COPY wants them.
+
+    Raises _BadRecord when `problem` is known, or a value does not fit its column.
+    """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise _BadRecord("not UTF-8 text") from None
+    if problem or size > LONGEST:
+        raise _BadRecord(problem or TOO_LONG)
+    try:
+        record = json.loads(text, object_pairs_hook=_refuse_double_keys)
+        COMPACT.encode(record).encode()  # half of a surrogate pair is no text
+        numbers = _check_fields(record, kind)
+    except (ValueError, RecursionError) as error:
+        raise _BadRecord(f"not valid JSON ({error})") from None
+    if all(str(record[name]).lstrip("-").isdigit() for name in numbers):
+        return text.replace("\n", " ").replace("\r", " ").encode()  # strings hold no line break
+    known = {name: record[name] for name in kind.fields if name in record}
+    return json.dumps(known | numbers, ensure_ascii=False).encode()
+
+
+def _check_fields(record: dict, kind: Kind) -> dict[str, int]:
+    """Return the whole numbers of a record; raise _BadRecord when a value does not fit."""
     for name in kind.required:
         if record.get(name) is None:
-            return name, f"the record has no {name}, as all {kind.name} have"
-    for name, sort in kind.fields.items():
-        value = record.get(name)
-        if value is not None and (expected := _describe_expected(value, sort)):
-            return name, f"{name} must be {expected}, not {str(value)[:60]!r}"
+            raise _BadRecord(f"the record has no {name}, as all {kind.name} have", name)
+    found = {n: record[n] for n in kind.fields if record.get(n) is not None}
+    for name, value in found.items():
+        if expected := _describe_expected(value, kind.fields[name]):
+            raise _BadRecord(f"{name} must be {expected}, not {str(value)[:60]!r}", name)
+    numbers = {n: int(float(value)) for n, value in found.items() if kind.fields[n] in RANGES}
     for name, (allowed, expected) in kind.allowed.items():
-        value = record[name]
-        if (str(value).strip(" ") if name == "level" else int(float(value))) not in allowed:
-            return name, f"{name} must be {expected}, not {str(value)[:60]!r}"
-    return "", ""
+        value = numbers[name] if name in numbers else str(record[name]).strip(" ")
+        if value not in allowed:
+            raise _BadRecord(f"{name} must be {expected}, not {str(record[name])[:60]!r}", name)
+    return numbers
 
 
 def _describe_expected(value, sort: str | int) -> str:
@@ -255,14 +261,3 @@ def _describe_expected(value, sort: str | int) -> str:
     if not number.is_integer():
         return "a whole number"
     return "" if low <= number <= high else f"a whole number from {low} to {high}"
-
-
-def _write_line(text: str, record: dict, kind: Kind) -> bytes:
-    """Return a record on one line, whole numbers such as 1e3 in digits, as COPY wants them."""
-    whole = {name for name, sort in kind.fields.items() if sort in RANGES}
-    found = {name: record[name] for name in whole if record.get(name) is not None}
-    if all(str(value).lstrip("-").isdigit() for value in found.values()):
-        return text.replace("\n", " ").replace("\r", " ").encode()  # strings hold no line break
-    known = {name: record[name] for name in kind.fields if name in record}
-    known |= {name: int(float(value)) for name, value in found.items()}
-    return json.dumps(known, ensure_ascii=False).encode()

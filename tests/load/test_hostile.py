@@ -327,9 +327,8 @@ from lib.load import files, records
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]), int(sys.argv[3])))
 try:
-    batch = files.gather(
-        records.EVENTS, sys.argv[1], {}, Path(sys.argv[2]), one_by_one=bool(sys.argv[4:])
-    )
+    batch = files.Batch(records.EVENTS, sys.argv[1], one_by_one=bool(sys.argv[4:]))
+    files.gather(batch, Path(sys.argv[2]), {}, {})
     print(batch.records, "records", len(batch.rejects), "rejects")
 except UserError as error:
     print(error)
@@ -450,7 +449,7 @@ class Loader:
 def loader(tmp_path_factory, new_world, song):
     """Make loaders of an engine; what comes after staging is left out, for speed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(load._Loader, "_build_star", lambda self, rebuild: None)
+        patch.setattr(load, "build_star", lambda *_: None)
         made = {}
 
         def make(engine):

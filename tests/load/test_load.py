@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from lib import SourceError
-from lib.load import EARLIER, MERGES, BadRecords, LoadError
+from lib.load import BadRecords, LoadError
+from lib.load.star import EARLIER, MERGES
 
 T = 1541062800000  # Thursday 1 November 2018, 09:00:00.000 UTC
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
@@ -1090,7 +1091,7 @@ def test_an_audit_catches_a_step_left_out_and_shows_the_rows(
     world.catalogue(song())
     world.log(event(ts=T), event(ts=T), play_of(song(), ts=T + 1))
     before = world.tables()
-    monkeypatch.setattr("lib.load.MERGES", [step for step in MERGES if step not in left_out])
+    monkeypatch.setattr("lib.load.star.MERGES", [step for step in MERGES if step not in left_out])
     with pytest.raises(LoadError) as caught:
         world.load()
     heading, first = str(caught.value).split("\n", 1)
@@ -1106,7 +1107,7 @@ def test_an_audit_catches_plays_that_were_not_rekeyed(world, event, other, monke
     world.load()
     before = world.tables()
     world.log(event(ts=T + 5, level="paid"), file="late.json")
-    monkeypatch.setattr("lib.load.MERGES", [s for s in MERGES if s != "rekey_songplays"])
+    monkeypatch.setattr("lib.load.star.MERGES", [s for s in MERGES if s != "rekey_songplays"])
     with pytest.raises(LoadError, match=r"^The audit no_orphan_keys found 1 rows"):
         world.load()
     assert world.tables() == before
@@ -1136,7 +1137,7 @@ def test_an_audit_catches_versions_that_do_not_follow_one_another(world, event, 
 def test_an_audit_shows_five_rows_and_says_how_many_there_are(world, event, other, monkeypatch):
     world.catalogue(other)
     world.log(*(event(ts=T + i * HOUR) for i in range(1200)))
-    monkeypatch.setattr("lib.load.MERGES", [s for s in MERGES if s != "merge_songplays"])
+    monkeypatch.setattr("lib.load.star.MERGES", [s for s in MERGES if s != "merge_songplays"])
     with pytest.raises(LoadError) as caught:
         world.load()
     assert "found 1,200 rows" in str(caught.value)

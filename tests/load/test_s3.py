@@ -140,8 +140,8 @@ def gathered(tmp_path, settings):
     def gather(kind, place, known=None, strict=False, in_place=False):
         scratch = tmp_path / f"scratch{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
-        how = {"one_by_one": strict, "settings": settings(), "in_place": in_place}
-        batch = files.gather(kind, str(place), known or {}, scratch, **how)
+        batch = files.Batch(kind, str(place), settings(), strict)
+        files.gather(batch, scratch, known or {}, {}, in_place)
         here = [Path(part) for part in batch.parts if "://" not in part]
         return batch, [part.read_bytes() for part in here]
 

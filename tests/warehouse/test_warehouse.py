@@ -12,8 +12,8 @@ import pytest
 import sqlglot
 
 from lib import UserError, warehouse
-from lib.audits import STAR_AUDITS
 from lib.load.records import EVENTS
+from lib.load.star import STAR_AUDITS
 from lib.warehouse import connect
 from lib.warehouse.base import TABLES
 from lib.warehouse.templates import SQL, WarehouseError, render

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib import ROOT, shorten_path, warehouse
 from lib.config import DATABASES, Settings, located
-from lib.load import source
+from lib.load import files
 from lib.provision.plan import Plan, ProvisionError, Step
 
 SAMPLE = ROOT / "data" / "sample"
@@ -113,7 +113,7 @@ def _make_database(settings: Settings) -> None:
 def _create_data(settings: Settings) -> tuple[Step, ...]:
     if not settings.uses_sample:
         for place in (settings.log_data, settings.song_data):
-            source.listing(place, settings)  # a wrong folder is said now, before anything is made
+            files.list_files(place, settings)  # a wrong folder is said now, before anything is made
         return _own_data(settings)
     name = shorten_path(SAMPLE)
     if _sample().is_whole(SAMPLE):

@@ -40,21 +40,13 @@ case
 coalesce({{ exact_length(seconds) }}, 1000000000000000)
 {%- endmacro %}
 
-{#- A key that depends on nothing but the row's own values: whole numbers, then texts. The texts'
-    lengths go before them, so that no two different rows are spelled alike, NULL and '' apart. -#}
-{% macro stable_key(numbers, texts) -%}
-{% set parts = numbers | list -%}
-{% for text in texts %}{% set _ = parts.append("length(" ~ text ~ ")") %}{% endfor -%}
-md5({{ engine.concatenation(parts, texts) }})
-{%- endmacro %}
-
-{#- The key of a play: everything that the row takes from its event, and the length that its
-    match depends on. Two events that are equal in all of it are one event, delivered twice. `song`
-    and `artist` are the texts trimmed. -#}
-{% macro songplay_key(events, song, artist) -%}
-{% set numbers = [events ~ ".ts", events ~ ".session_id", events ~ ".item_in_session"] -%}
-{% set texts = [events ~ ".user_id", song, artist, events ~ ".location", events ~ ".user_agent"] -%}
-{{ stable_key(numbers + [exact_length(events ~ ".length")], texts) }}
+{#- The key of a user's version: of its start, its level and its user, and of nothing else. The
+    level's length goes before it, so that no two versions are spelled alike. -#}
+{% macro user_key(version) -%}
+{{ engine.hash_key(
+        "cast(" ~ version ~ ".ts as varchar(20)) || '|' || cast(length(" ~ version ~ ".level) as varchar(20)) || '|' || "
+        ~ version ~ ".level || " ~ version ~ ".user_id"
+    ) }}
 {%- endmacro %}
 
 {#- A relation `number` of the whole numbers from `first` to `last`. -#}
@@ -257,9 +249,20 @@ cast(
         )) / ({{ trials }} + {{ z }} * {{ z }})
 {%- endmacro %}
 
-{#- Whether a moment lies within the time of this load's events. -#}
-{% macro in_time_of_load(moment) -%}
-{{ moment }} >= cast(:since as timestamp) and {{ moment }} < cast(:until as timestamp)
+{#- Whether a timestamp lies within the time of this load's events; `all`: every one does. -#}
+{% macro in_time_of_load(at, all) -%}
+{% if all %}1 = 1{% else -%}
+{{ at }} >= cast(:since as timestamp) and {{ at }} <= cast(:until as timestamp)
+{%- endif %}
+{%- endmacro %}
+
+{#- Start, session and item of NextSong events that are there more than once in that time. -#}
+{% macro shared_moments(all) -%}
+select start_time, session_id, item_in_session
+from staging_events
+where page = 'NextSong' and {{ in_time_of_load("start_time", all) }}
+group by start_time, session_id, item_in_session
+having count(*) > 1
 {%- endmacro %}
 
 {#- The plays that a load may have changed, or left behind: all, or those of its time, of versions
@@ -267,10 +270,10 @@ cast(
 {% macro plays_of_load(all) -%}
 {% if all %}songplays{% else %}
 (
-        select songplay_key, start_time, played_at, user_key, level, song_id, artist_id
+        select *
         from songplays
         where
-            ({{ in_time_of_load("songplays.played_at") }})
+            ({{ in_time_of_load("played_at", all) }})
             or user_key in (select user_key from changed_versions)
             or song_id in (select song_id from staging_songs where batch_id >= :first_batch)
     )

@@ -7,7 +7,7 @@ Values are bound as `:name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -57,13 +57,12 @@ class Damaged(WarehouseError):
 class CopyError(WarehouseError):
     """What an engine could not copy, and why.
 
-    `bad`: the parts with records that it can't read, and among which of their lines, from 0,
-    these are; none when that isn't known.
+    `has_bad_records`: it refused a record, and did not only fail to read a file.
     """
 
-    def __init__(self, message: str, bad: Mapping[str, Collection[range]] | None = None):
+    def __init__(self, message: str, has_bad_records: bool = False):
         super().__init__(message)
-        self.bad = bad or {}
+        self.has_bad_records = has_bad_records
 
 
 @cache

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from lib import shorten_path
 from lib.config import Settings
 from lib.warehouse.base import CopyError, Damaged, OutOfRoom, Warehouse
-from lib.warehouse.templates import BOUND, WarehouseError, literal, render
-
-if TYPE_CHECKING:
-    from lib.load.source import Batch
+from lib.warehouse.templates import BOUND, WarehouseError, literal
 
 OPEN_HERE = "is open already in this process"
 REMOVE = "python -m lib.run --only 05 --teardown, with the options that you ran before"
-PROBES = 200  # parses of pieces of a bundle, to find its bad files
 # MB of memory for DuckDB: 16 threads load a million events with 96 each, and run out of 48 each.
 EACH_THREAD, LEAST_MEMORY = 192, 768
 
@@ -110,54 +106,19 @@ class DuckDB(Warehouse):
         ((catalogue,),) = self._execute("select current_database()").fetchall()
         return f"{_quoted(catalogue)}.{self.schema}"
 
-    def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
-        """Parse the batch's parts into its staging table; the batch knows their records.
+    def stage(self, kind: str, fields: Mapping, parts: list[str], batch_id: int) -> dict[str, int]:
+        """Read newline-delimited files into a kind's staging table; return no counts of records.
 
-        Raises CopyError for the parts that can't be parsed.
+        `fields`: each JSON key, and the sort of its number or the most bytes of its text.
+        Raises CopyError when a record can't be read.
         """
-        fields, name = {"fields": batch.kind.fields}, f"load/stage_{batch.kind.name}"
         try:
-            self.run(name, fields, files=batch.parts, batch_id=batch_id)
-        except OutOfRoom:
+            self.run(f"load/stage_{kind}", {"fields": fields}, files=parts, batch_id=batch_id)
+        except (Damaged, OutOfRoom):
             raise
         except WarehouseError as error:
-            (statement,) = render(name, self.dialect, **fields)
-            bad = [part for part in batch.parts if not self._parses(statement, part)]
-            where = {part: self._bad_lines(statement, batch, part) for part in bad}
-            raise CopyError(str(error), where) from error
+            raise CopyError(str(error), has_bad_records=True) from error
         return {}
-
-    def _bad_lines(self, statement: str, batch: Batch, part: str) -> list[range]:
-        """Find the lines of a part of several files that can't be parsed, by halves."""
-        if len(batch.holds[part]) == 1:
-            return []
-        lines, piece = Path(part).read_bytes().split(b"\n"), Path(f"{part}.piece")
-        doubted, bad, tries = [range(len(lines))], [], 0
-        while doubted:
-            span = doubted.pop()
-            if len(span) == 1 or tries > PROBES:
-                bad.append(span)
-                continue
-            middle = (span.start + span.stop) // 2
-            for half in range(span.start, middle), range(middle, span.stop):
-                piece.write_bytes(b"\n".join(lines[half.start : half.stop]))
-                tries += 1
-                if not self._parses(statement, str(piece)):
-                    doubted.append(half)
-        return bad
-
-    def _parses(self, statement: str, part: str) -> bool:
-        """Try to stage one part by itself, in a transaction of its own that is taken back."""
-        with self.raw.cursor() as alone:
-            alone.begin()
-            try:
-                self._execute(statement, {"files": [part], "batch_id": 0}, alone)
-            except WarehouseError:
-                return False
-            finally:
-                with suppress(self._error):
-                    alone.rollback()
-        return True
 
     def append(self, table: str, frame) -> None:
         """Add a DataFrame's rows to a table, its columns by their names."""

@@ -26,10 +26,9 @@ import nbformat
 import papermill
 import pytest
 
-from lib import ROOT, run, warehouse
-from lib.load import LoadError, load, source
+from lib import ROOT, SourceError, run, warehouse
+from lib.load import LoadError, files, load
 from lib.load.records import EVENTS
-from lib.load.source import SourceError
 from lib.warehouse.base import TABLES
 
 resource = pytest.importorskip("resource", reason="only POSIX can kill a process without a word")
@@ -462,20 +461,20 @@ def goes_by_the_files(world, load: Callable[[], object], before: dict) -> bool:
 
 @pytest.mark.only_on("local")
 @pytest.mark.parametrize("how", CHANGES)
-@pytest.mark.parametrize("large", [source.LARGE, 1000])
+@pytest.mark.parametrize("large", [files.LARGE, 1000])
 def test_a_file_that_changes_between_listing_and_reading_is_loaded_as_it_is(
     loaded, states, new_file, monkeypatch, how, large
 ):
-    list_files, left = source.list_files, [how]
+    list_files, left = files.list_files, [how]
 
-    def changed(place):
-        found = list_files(place)
+    def changed(place, settings):
+        found = list_files(place, settings)
         if left and place == str(loaded.logs):
             change(new_file, left.pop())
         return found
 
-    monkeypatch.setattr(source, "LARGE", large)
-    monkeypatch.setattr(source, "list_files", changed)
+    monkeypatch.setattr(files, "LARGE", large)
+    monkeypatch.setattr(files, "list_files", changed)
     assert goes_by_the_files(loaded, loaded.load, states.before)
     assert not left
 
@@ -484,7 +483,7 @@ def test_a_file_that_changes_between_listing_and_reading_is_loaded_as_it_is(
 def test_a_large_file_that_changes_between_hashing_and_parsing_is_loaded_as_it_is(
     loaded, states, new_file, monkeypatch, how
 ):
-    monkeypatch.setattr(source, "LARGE", 1000)
+    monkeypatch.setattr(files, "LARGE", 1000)
     left = [how]
 
     def changed(step):

@@ -73,10 +73,17 @@ SONGS = st.fixed_dictionaries(
 )
 
 
+def identify_play(event: dict) -> tuple:
+    """Return what a play is known by: two different ones that have it in common stop a load."""
+    return (event["ts"], event["sessionId"], event["itemInSession"], user_of(event))
+
+
 @st.composite
 def split(draw, records, loads: int):
     """Draw records, each with the load and the file that bring it; some come twice."""
     drawn = draw(st.lists(records, min_size=1, max_size=8))
+    if "ts" in drawn[0]:
+        drawn = list({identify_play(event): event for event in drawn}.values())
     drawn += [drawn[at] for at in draw(st.lists(st.integers(0, len(drawn) - 1), max_size=2))]
     drawn = draw(st.permutations(drawn))
     places = [draw(st.tuples(st.integers(0, loads - 1), st.integers(0, 2))) for _ in drawn]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lib import config, run, warehouse
-from lib.load import BadRecords, LoadError, records, source
-from lib.load.source import ChangedFile
+from lib.load import BadRecords, LoadError, files
+from lib.load.files import ChangedFile
 from lib.warehouse.base import STAR
 
 T = 1541062800000  # 1 November 2018, 09:00 UTC
@@ -73,27 +73,6 @@ def test_songs_are_left_out_one_by_one(lenient, event, song):
     assert world.rows("select line, field from load_rejects") == [(1, "year")]
 
 
-def test_only_the_files_that_fail_to_parse_are_read_record_by_record(
-    lenient, event, song, monkeypatch
-):
-    world, looked_at, checked = lenient(3, s3=False), [], records.checked
-    world.catalogue(song())
-    for number in range(40):
-        bad = {"ts": "soon"} if number in (7, 31) else {}
-        lines = [event(ts=T + 9 * number), event(**{"ts": T + 9 * number + 1} | bad)]
-        world.log(*lines[: 1 + number % 2], file=f"{number:02}.json")
-
-    def noting(key, *rest):
-        looked_at.append(key)
-        return checked(key, *rest)
-
-    monkeypatch.setattr(records, "checked", noting)
-    world.log(b"{oops", file="12.json")
-    world.load()
-    assert sorted(key[-7:] for key in looked_at) == ["07.json", "12.json", "31.json"]
-    assert world.rows("select count(*) from load_rejects") == [(3,)]
-
-
 @pytest.mark.parametrize(
     ("allowed", "loads"), [("0", False), ("1", False), ("2", True), ("19%", False), ("20%", True)]
 )
@@ -133,17 +112,22 @@ def test_what_a_load_found_is_kept_also_when_it_stops(lenient, event, song, tmp_
     assert kept["failure"] == ""
 
 
-@either_place
-@pytest.mark.only_on("local")
-def test_only_the_file_that_fails_to_parse_is_read_record_by_record(lenient, event, song, s3):
-    world, steps = lenient(1, s3), []
+def test_only_new_files_of_the_kind_that_is_refused_are_read_record_by_record(
+    lenient, event, song, monkeypatch
+):
+    world, read, ours = lenient(1, s3=False), [], files.read_records
     world.catalogue(song())
-    many = [event(ts=T + n, userAgent="x" * 300) for n in range(2500)]
-    for name in ("a", "b"):
-        world.log(*many, file=f"{name}.json")
-    world.log(*many, event(ts="soon"), file="c.json")
-    world.load(steps.append)
-    assert any("1 files are read record by record" in step for step in steps)
+    world.log(event(ts=T), file="a.json")
+    world.load()
+    monkeypatch.setattr(
+        files, "read_records", lambda key, *rest: read.append(key[-6:]) or ours(key, *rest)
+    )
+    for name in ("b", "c"):
+        world.log(event(ts=T + 1), file=f"{name}.json")
+    world.log(event(ts="soon"), file="d.json")
+    world.catalogue(song(song_id="S"), file="e.json")
+    world.load()
+    assert read == ["b.json", "c.json", "d.json"]
 
 
 def test_text_longer_than_its_column_is_a_reject_on_every_engine(lenient, event, song):
@@ -258,9 +242,9 @@ def test_a_field_that_holds_something_else_in_a_whole_file_stops_the_load(lenien
 @pytest.fixture
 def read(monkeypatch) -> list[str]:
     """The small files that were read, by name."""
-    names, ours = [], source._read
+    names, ours = [], files._read_file
     monkeypatch.setattr(
-        source, "_read", lambda file: names.append(Path(file.key).name) or ours(file)
+        files, "_read_file", lambda file: names.append(Path(file.key).name) or ours(file)
     )
     return names
 

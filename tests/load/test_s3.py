@@ -15,7 +15,7 @@ from moto.core.botocore_stubber import MockRawResponse
 from moto.server import ThreadedMotoServer
 
 from lib import SourceError, aws
-from lib.load import s3, source
+from lib.load import files, s3
 from lib.load.records import EVENTS, SONGS
 
 REGION = "us-west-2"
@@ -53,7 +53,7 @@ def no_credentials(monkeypatch):
 
 @pytest.fixture
 def client(settings):
-    return s3.reader(settings())
+    return s3.connect(settings())
 
 
 class Bucket:
@@ -140,10 +140,8 @@ def gathered(tmp_path, settings):
     def gather(kind, place, known=None, strict=False, in_place=False):
         scratch = tmp_path / f"scratch{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
-        place = str(place)
-        checked = [uri for uri, _ in source.listing(place, settings())] if strict else ()
-        how = {"checked": checked, "settings": settings(), "in_place": in_place}
-        batch = source.gather(kind, place, known or {}, scratch, **how)
+        batch = files.Batch(kind, str(place), settings(), strict)
+        files.gather(batch, scratch, known or {}, {}, in_place)
         here = [Path(part) for part in batch.parts if "://" not in part]
         return batch, [part.read_bytes() for part in here]
 
@@ -165,7 +163,7 @@ def test_objects_are_listed_by_uri_with_their_size_and_etag(client, bucket):
     bucket.put("log/b.json", body=b"{}")
     bucket.put("log/A/B/C/TRABC.json", body=b"{} ")
     bucket.put("log/Z.json", body=b"")
-    assert s3.listing(client, bucket.at("log")) == [
+    assert s3.list_objects(client, bucket.at("log")) == [
         s3.Object(bucket.at("log/A/B/C/TRABC.json"), 3, "270f893744616d8bb7eb5f57e3ef26f7"),
         s3.Object(bucket.at("log/Z.json"), 0, "d41d8cd98f00b204e9800998ecf8427e"),
         s3.Object(bucket.at("log/b.json"), 2, "99914b932bd37a50b983c5e7c90ae93b"),
@@ -173,7 +171,9 @@ def test_objects_are_listed_by_uri_with_their_size_and_etag(client, bucket):
 
 
 def names(client, bucket, place) -> list[str]:
-    return [item.uri.removeprefix(bucket.at("")) for item in s3.listing(client, bucket.at(place))]
+    return [
+        item.uri.removeprefix(bucket.at("")) for item in s3.list_objects(client, bucket.at(place))
+    ]
 
 
 def test_the_endings_count_that_count_in_a_folder(client, bucket):
@@ -211,40 +211,41 @@ def test_a_marker_named_as_the_folder_does_not_hide_it(client, bucket):
 def test_more_objects_than_one_answer_holds_are_all_listed(client, bucket, monkeypatch):
     keys = [f"log/{number}.json" for number in range(7)]
     bucket.put(*keys)
-    monkeypatch.setattr(s3._objects, "__defaults__", (3,))
+    monkeypatch.setattr(s3._list_all, "__defaults__", (3,))
     assert names(client, bucket, "log") == keys
 
 
 def test_the_whole_bucket_may_be_named(client, bucket):
     bucket.put("a.json", "b/c.json")
     for place in (bucket.at(""), bucket.at("")[:-1]):
-        assert len(s3.listing(client, place)) == 2
+        assert len(s3.list_objects(client, place)) == 2
 
 
-def test_source_lists_both_a_folder_and_a_bucket(bucket, tmp_path, write, settings):
+def test_a_folder_and_a_bucket_are_listed_alike(bucket, tmp_path, write, settings):
     write(tmp_path / "log/a.json", b"{}")
     place = bucket.copy_of(tmp_path / "log", "log")
     for where in (str(tmp_path / "log"), place):
-        assert source.listing(where, settings()) == [(f"{where}/a.json", 2)]
+        found = files.list_files(where, settings())
+        assert [(file.key, file.size) for file in found] == [(f"{where}/a.json", 2)]
 
 
 @pytest.mark.parametrize("place", ["s3://", "s3:///log", "s3://-b/x", "S3://bucket/x", "s3:/b/x"])
 def test_a_malformed_place_is_named(client, place):
-    assert said(s3.listing, client, place) == (
+    assert said(s3.list_objects, client, place) == (
         f"{place} is no place in S3; write s3://bucket/folder."
     )
 
 
 def test_bucket_and_prefix_are_told_apart():
-    assert s3.split("s3://b.b-c/log data/2018/") == ("b.b-c", "log data/2018/")
-    assert s3.split("s3://bucket") == s3.split("s3://bucket/") == ("bucket", "")
-    assert s3.split("s3://bucket//a\nb") == ("bucket", "/a\nb")
+    assert s3.split_place("s3://b.b-c/log data/2018/") == ("b.b-c", "log data/2018/")
+    assert s3.split_place("s3://bucket") == s3.split_place("s3://bucket/") == ("bucket", "")
+    assert s3.split_place("s3://bucket//a\nb") == ("bucket", "/a\nb")
 
 
 def test_nothing_to_load_is_named(client, bucket):
     bucket.put("log/README.md")
     for place in (bucket.at("log"), bucket.at("lgo")):
-        assert said(s3.listing, client, place) == (
+        assert said(s3.list_objects, client, place) == (
             f"{place} holds no JSON file (.json, .jsonl, .ndjson …); check how it is spelled."
         )
 
@@ -253,7 +254,7 @@ def test_nothing_to_load_is_named(client, bucket):
 
 
 def test_a_missing_bucket_is_named(client):
-    assert said(s3.listing, client, "s3://no-such-bucket/log") == (
+    assert said(s3.list_objects, client, "s3://no-such-bucket/log") == (
         "There is no bucket no-such-bucket; check the name in s3://no-such-bucket/log."
     )
 
@@ -292,7 +293,7 @@ def test_denied_without_credentials_says_that_only_public_buckets_can_be_read(
 
 def test_a_denied_list_names_action_and_bucket(client, bucket, sent):
     sent.answers = [(bucket.name, DENIED)]
-    assert said(s3.listing, client, bucket.at("log")).startswith(
+    assert said(s3.list_objects, client, bucket.at("log")).startswith(
         f"{bucket.at('log')} can't be read: your user or role lacks the action s3:ListBucket on "
         f"arn:aws:s3:::{bucket.name}; "
     )
@@ -310,7 +311,9 @@ def test_a_denied_get_names_action_and_object(client, bucket, sent, gathered):
 def test_a_denial_that_says_more_is_passed_on(client, bucket, sent):
     more = "User: arn:x is not authorized to perform: kms:Decrypt on resource: arn:key"
     sent.answers = [(bucket.name, refusal(403, "AccessDenied", more))]
-    assert "lacks the action kms:Decrypt on arn:key" in said(s3.listing, client, bucket.at("log"))
+    assert "lacks the action kms:Decrypt on arn:key" in said(
+        s3.list_objects, client, bucket.at("log")
+    )
 
 
 @pytest.mark.parametrize(
@@ -322,7 +325,7 @@ def test_a_denial_that_says_more_is_passed_on(client, bucket, sent):
 )
 def test_another_region_is_named(client, bucket, sent, answer):
     sent.answers = [(bucket.name, answer)]
-    assert said(s3.listing, client, bucket.at("log")) == (
+    assert said(s3.list_objects, client, bucket.at("log")) == (
         f"The bucket {bucket.name} lives in eu-west-1, not in us-west-2; "
         "set [DATA] REGION = eu-west-1."
     )
@@ -332,32 +335,23 @@ def test_another_region_is_named_also_when_boto3_has_followed_there(client, buck
     xml = MockRawResponse(b"<ListBucketResult></ListBucketResult>")
     headers = {"x-amz-bucket-region": "eu-west-1"}
     sent.answers = [(bucket.name, lambda request: AWSResponse(request.url, 200, headers, xml))]
-    assert "lives in eu-west-1, not in us-west-2" in said(s3.listing, client, bucket.at("log"))
+    assert "lives in eu-west-1, not in us-west-2" in said(s3.list_objects, client, bucket.at("log"))
 
 
 def test_the_region_is_that_of_the_data(settings):
-    assert s3.reader(settings(data__region="eu-west-1")).meta.region_name == "eu-west-1"
+    assert s3.connect(settings(data__region="eu-west-1")).meta.region_name == "eu-west-1"
 
 
 def test_what_else_goes_wrong_is_said_with_the_place(client, bucket, sent):
     sent.answers = [(bucket.name, refusal(403, "ExpiredToken"))]
-    assert said(s3.listing, client, bucket.at("log")).startswith(
+    assert said(s3.list_objects, client, bucket.at("log")).startswith(
         f"Your AWS session has expired (trying to read {bucket.at('log')}); log in again"
     )
 
 
 def test_a_profile_that_is_not_there_is_named(settings):
     with pytest.raises(aws.AwsError, match="nobody"):
-        s3.reader(settings(profile="nobody"))
-
-
-def test_one_object_is_read_as_it_is(settings, bucket):
-    bucket.put("paths.json", body=b"[1]")
-    assert s3.body(settings(), bucket.at("paths.json")) == b"[1]"
-    assert said(s3.body, settings(), bucket.at("none.json")) == (
-        f"{bucket.at('none.json')} is not there, or no longer; check, and load again. "
-        "Nothing was loaded."
-    )
+        s3.connect(settings(profile="nobody"))
 
 
 # Gathering
@@ -384,11 +378,11 @@ def test_every_layout_gives_what_it_gives_from_a_folder(
 def test_large_objects_are_parsed_where_they_lie_in_the_cache_or_rewritten(
     tmp_path, write, event, gathered, bucket, monkeypatch, layout, name
 ):
-    monkeypatch.setattr(source, "LARGE", 1 << 12)
+    monkeypatch.setattr(files, "LARGE", 1 << 12)
     file = write(tmp_path / "log" / name, [event(itemInSession=i) for i in range(50)], layout)
     batch, (part,) = gathered(EVENTS, bucket.copy_of(tmp_path / "log", "log"))
     assert batch.records == 50
-    assert len([json.loads(line) for line in part.splitlines()]) == 50
+    assert len([json.loads(line) for line in part.splitlines() if line]) == 50
     stays = layout == "lines"
     assert (part == file.read_bytes()) is stays
     assert batch.parts[0].startswith(str(tmp_path / "cache")) is stays
@@ -447,33 +441,31 @@ def test_an_engine_that_reads_s3_itself_is_given_what_is_new_and_a_first_record_
     batch, read = gathered(SONGS, bucket.at("song"), known, in_place=True)
     new = bucket.at("song/b.json")
     assert (batch.parts, batch.known, batch.remote, read) == ([new], 1, True, [])
-    assert (sent.gets, batch.seen) == (["song/b.json"], {})
-    batch.count({})
-    assert batch.records == 0
-    batch.count({new: 7})
-    assert batch.files == [source.SourceFile(new, 2, "99914b932bd37a50b983c5e7c90ae93b", 7)]
+    assert (sent.gets, batch.first_keys) == (["song/b.json"], {})
+    assert batch.files == [files.File(new, 2, "99914b932bd37a50b983c5e7c90ae93b")]
 
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_bad_record_is_named_by_its_uri_and_line(gathered, bucket, event, write, strict):
     bucket.put("log/a.json", body=b'[{"song": 1}]')
     batch, _ = gathered(EVENTS, bucket.at("log"), {}, strict)
-    wrong = str(batch.rejects[0])
-    assert wrong.startswith(f"{bucket.at('log/a.json')}, line 1: expected an object")
+    wrong = batch.rejects[0]
+    assert (wrong.file_key, wrong.line) == (bucket.at("log/a.json"), 1)
+    assert wrong.reason.startswith("expected an object")
 
 
 def test_a_bad_value_is_named_by_its_uri_and_line(gathered, bucket, event):
     body = "\n".join(json.dumps(record) for record in (event(), event(ts="soon"))).encode()
     bucket.put("log/a.json.gz", body=gzip.compress(body, mtime=0))
     batch, _ = gathered(EVENTS, bucket.at("log"), strict=True)
-    assert str(batch.rejects[0]).startswith(
-        f"{bucket.at('log/a.json.gz')}, line 2: ts must be a whole"
-    )
+    wrong = batch.rejects[0]
+    assert (wrong.file_key, wrong.line) == (bucket.at("log/a.json.gz"), 2)
+    assert wrong.reason.startswith("ts must be a whole")
 
 
 @pytest.mark.parametrize("large", [1, 1 << 20])
 def test_a_damaged_object_is_named_by_its_uri(gathered, bucket, monkeypatch, large):
-    monkeypatch.setattr(source, "LARGE", large)
+    monkeypatch.setattr(files, "LARGE", large)
     bucket.put("log/a.json.gz", body=gzip.compress(b"{}", mtime=0)[:-9])
     assert said(gathered, EVENTS, bucket.at("log")).startswith(
         f"{bucket.at('log/a.json.gz')} can't be unpacked: "
@@ -504,7 +496,7 @@ HOSTILE = [
 def test_no_key_leads_out_of_the_cache_or_to_another_ones_file(client, bucket, tmp_path, sent):
     for number, key in enumerate(HOSTILE):
         bucket.put(key, body=b"%d" % number)
-    listed = {item for key in HOSTILE for item in s3.listing(client, bucket.at(key))}
+    listed = {item for key in HOSTILE for item in s3.list_objects(client, bucket.at(key))}
     paths = s3.fetch(client, list(listed), tmp_path / "cache")
     assert {uri: path.read_bytes() for uri, path in paths.items()} == {
         bucket.at(key): b"%d" % number for number, key in enumerate(HOSTILE)
@@ -523,7 +515,7 @@ def test_a_line_break_in_a_key_is_as_good_as_any_letter(client, bucket, tmp_path
 
 def test_an_object_that_changes_between_listing_and_reading_is_noticed(client, bucket, tmp_path):
     bucket.put("log/a.json", "log/b.json")
-    listed = s3.listing(client, bucket.at("log"))
+    listed = s3.list_objects(client, bucket.at("log"))
     bucket.put("log/b.json", body=b"{ }")
     assert said(s3.fetch, client, listed, s3.CACHE) == (
         f"{bucket.at('log/b.json')} changed while it was read; load again. Nothing was loaded."
@@ -533,7 +525,7 @@ def test_an_object_that_changes_between_listing_and_reading_is_noticed(client, b
 
 def test_an_object_that_vanishes_between_listing_and_reading_is_noticed(client, bucket, tmp_path):
     bucket.put("log/a.json")
-    listed = s3.listing(client, bucket.at("log"))
+    listed = s3.list_objects(client, bucket.at("log"))
     bucket.client.delete_object(Bucket=bucket.name, Key="log/a.json")
     assert said(s3.fetch, client, listed, s3.CACHE) == (
         f"{bucket.at('log/a.json')} is not there, or no longer; check, and load again. "

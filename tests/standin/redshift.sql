@@ -25,6 +25,10 @@ create function pg_catalog.fnv_hash(text) returns bigint language sql immutable 
     select hashtextextended($1, 0)
 $$;
 
+create function pg_catalog.strtol(text, integer) returns bigint language sql immutable as $$
+    select ('x' || lpad($1, 16, '0'))::bit(64)::bigint where $2 = 16
+$$;
+
 create function pg_catalog.sha2(text, integer) returns text language sql immutable as $$
     select encode(
         case $2

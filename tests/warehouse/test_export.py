@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 import pytest
@@ -51,11 +51,13 @@ def test_plays_equals_the_joins_written_by_hand(loaded):
     ((hour, at),) = loaded.rows("select start_time, played_at from songplays limit 1")
     assert at == datetime(2018, 11, 1, 21, 1, 46, 796000)
     by_hand = []
-    for key, played_at, user_key, level, song_id in loaded.rows(
-        "select songplay_key, played_at, user_key, level, song_id from songplays"
+    for played_at, session, item, user_key, level, song_id in loaded.rows(
+        "select played_at, session_id, item_in_session, user_key, level, song_id from songplays"
     ):
-        users = loaded.rows(f"select user_id from users where user_key = '{user_key}'")
+        users = loaded.rows(f"select user_id from users where user_key = {user_key or 0}")
         ((user_id,),) = users or [(None,)]
+        ms = (played_at - datetime(1970, 1, 1)) // timedelta(milliseconds=1)
+        key = f"{ms}|{session}|{item}|{user_id or ''}"
         now = loaded.rows(f"select level from users where user_id = '{user_id}' and is_current")
         songs = loaded.rows(f"select duration from songs where song_id = '{song_id}'")
         times = loaded.rows(f"select hour, day, week from time where start_time = {hour}")

@@ -1,26 +1,38 @@
--- Star: every NextSong event of this batch is a play, with a user version when it has a user.
-with events as {{ engine.held_ready() }} (
-    select start_time, session_id, item_in_session, user_id, {{ trimmed("song") }} as song
-    from staging_events
-    where
-        batch_id >= :first_batch
-        and page = 'NextSong'
-        and {{ in_time_of_load("start_time") }}
+-- Star: hour by hour, there are as many plays as NextSong events, and as many of them of a user.
+{# `exact`: events that were delivered more than once are counted once; else there are none. #}
+with events as (
+    select
+        date_trunc('hour', start_time) as hour,
+        count(*) as events,
+        count(nullif(user_id, '')) as of_users
+    from {% if exact %}(
+        select distinct start_time, session_id, item_in_session, user_id, page
+        from staging_events
+        where page = 'NextSong'
+    ) as events{% else %}staging_events{% endif %}
+
+    where page = 'NextSong' and {{ in_time_of_load("start_time", all) }}
+    group by date_trunc('hour', start_time)
 ),
 
 plays as (
-    select played_at, session_id, item_in_session, song_title, user_key
+    select
+        date_trunc('hour', played_at) as hour,
+        count(*) as plays,
+        count(user_key) as of_users
     from songplays
-    where {{ in_time_of_load("played_at") }}
+    where {{ in_time_of_load("played_at", all) }}
+    group by date_trunc('hour', played_at)
 )
 
-select events.start_time, events.session_id, events.item_in_session, events.user_id, events.song
+select
+    coalesce(events.hour, plays.hour) as hour,
+    coalesce(events.events, 0) as events,
+    coalesce(plays.plays, 0) as plays,
+    coalesce(events.of_users, 0) as events_of_users,
+    coalesce(plays.of_users, 0) as plays_of_users
 from events
-left join plays
-    on events.start_time = plays.played_at
-    and events.session_id = plays.session_id
-    and events.item_in_session = plays.item_in_session
-    and coalesce(events.song, '') = coalesce(plays.song_title, '')
+full outer join plays on events.hour = plays.hour
 where
-    plays.played_at is null
-    or (events.user_id <> '' and plays.user_key is null)
+    coalesce(events.events, 0) <> coalesce(plays.plays, 0)
+    or coalesce(events.of_users, 0) <> coalesce(plays.of_users, 0)

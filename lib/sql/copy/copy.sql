@@ -7,6 +7,6 @@ manifest
 format as json {{ json | literal }}
 {{ "gzip" if gzip }}
 timeformat {{ timeformat | literal }}
-maxerror {{ maxerror }}
+maxerror 0
 compupdate off
 statupdate off

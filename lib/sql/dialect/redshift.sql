@@ -42,34 +42,19 @@ datediff(millisecond, {{ since }}, {{ until }})
 fnv_hash({{ text }})
 {%- endmacro %}
 
-{#- Numbers as text, each followed by a bar, then texts; NULL as ''. -#}
-{% macro concatenation(numbers, texts) -%}
-(
-{%- for number in numbers %}
+{#- The first 60 bits of a text's MD5, as a whole number: the same on every engine. -#}
+{% macro hash_key(text) -%}
+strtol(substring(md5({{ text }}), 1, 15), 16)
+{%- endmacro %}
 
-            coalesce(cast({{ number }} as varchar(65535)), '') || '|' ||
-{%- endfor %}
-{%- for text in texts %}
-
-            coalesce(cast({{ text }} as varchar(65535)), ''){{ " ||" if not loop.last }}
-{%- endfor %}
-
-        )
+{#- Whether a staged text does not fit its column, or holds NUL: COPY lets no such text in. -#}
+{% macro unfit_text(column, bytes) -%}
+1 = 0
 {%- endmacro %}
 
 {#- The name of a temporary table, and of no other table that is called the same. -#}
 {% macro temporary(table) -%}
 {{ table }}
-{%- endmacro %}
-
-{#- As many events as one statement moves: any number, over all nodes. -#}
-{% macro enough_events() -%}
-1e18
-{%- endmacro %}
-
-{#- A CTE that is read in full before it is used, where that helps. -#}
-{% macro held_ready() -%}
-
 {%- endmacro %}
 
 {#- What is in the database besides Redshift's own, which the user with the number 1 has made: kind,

@@ -1,4 +1,4 @@
--- The artists of this batch: of all spellings of one artist, the one with coordinates, then with
+-- The artists of this load: of all spellings of one artist, the one with coordinates, then with
 -- a location, then on most songs, then the first by name (and by place, so that none is left to
 -- chance). Coordinates count only in pairs.
 delete from artists

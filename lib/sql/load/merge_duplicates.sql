@@ -1,24 +1,20 @@
--- An event that was delivered twice is one play: of rows with one key, all alike, one stays.
+-- An event that was delivered twice is one play: of equal rows, one stays.
 drop table if exists doubled_plays;
 
 create temporary table doubled_plays as
-with keys as {{ engine.held_ready() }} (
-    select songplay_key
-    from songplays
-    where {{ in_time_of_load("played_at") }}
-)
-
-select distinct *
+select distinct songplays.*
 from songplays
-where songplay_key in (
-    select songplay_key
-    from keys
-    group by songplay_key
-    having count(*) > 1
-);
+inner join shared_moments
+    on songplays.played_at = shared_moments.start_time
+    and songplays.session_id = shared_moments.session_id
+    and songplays.item_in_session = shared_moments.item_in_session;
 
 delete from songplays
-where songplay_key in (select songplay_key from doubled_plays);
+using shared_moments
+where
+    songplays.played_at = shared_moments.start_time
+    and songplays.session_id = shared_moments.session_id
+    and songplays.item_in_session = shared_moments.item_in_session;
 
 insert into songplays
 select * from doubled_plays

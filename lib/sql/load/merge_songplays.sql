@@ -1,26 +1,21 @@
--- Every NextSong event of this batch, with the user's version in force and the matched song.
+-- Every NextSong event of this load, with the user's version in force and the matched song.
 insert into songplays
-with plays as {{ engine.held_ready() }} (
+with plays as (
     select
-        ts,
         start_time,
         user_id,
         session_id,
         item_in_session,
-        length,
+        {{ length_key("length") }} as length_key,
         {{ trimmed("song") }} as song,
         {{ trimmed("artist") }} as artist,
         location,
         user_agent
     from staging_events
-    where
-        batch_id >= :first_batch
-        and page = 'NextSong'
-        and {{ in_time_of_load("start_time") }}
+    where batch_id >= :first_batch and page = 'NextSong'
 )
 
 select
-    {{ songplay_key("plays", "plays.song", "plays.artist") }} as songplay_key,
     {{ hour_key("plays.start_time") }} as start_time,
     plays.start_time as played_at,
     users.user_key,
@@ -40,4 +35,4 @@ left join users
 left join matches
     on plays.song = matches.song_title
     and plays.artist = matches.artist_name
-    and {{ length_key("plays.length") }} = matches.length_key
+    and plays.length_key = matches.length_key

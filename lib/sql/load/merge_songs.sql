@@ -1,4 +1,4 @@
--- The songs of this batch, each from its catalogue record.
+-- The songs of this load, each from its catalogue record.
 delete from songs
 where song_id in (select song_id from staging_songs where batch_id >= :first_batch);
 

@@ -1,4 +1,4 @@
--- The hours of this batch's events that `time` does not have yet.
+-- The hours of this load's events that `time` does not have yet.
 insert into time
 with hours as (
     select distinct date_trunc('hour', start_time) as began

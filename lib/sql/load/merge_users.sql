@@ -1,6 +1,7 @@
--- The users whom this batch touches, their versions built anew from all of their events.
+-- The users whom this load touches, their versions built anew from all of their events.
 -- A version starts where the level differs from the one before. Several events in one
 -- millisecond count as the last of them, so that no version is empty.
+{% if not all %}
 drop table if exists touched_users;
 
 create temporary table touched_users as
@@ -18,8 +19,9 @@ where user_id in (select user_id from touched_users);
 delete from users
 where user_id in (select user_id from touched_users);
 
--- What all is known of a user: few rows each, so that only the events of those whose level has
--- changed need be put in order.
+{% endif %}
+-- All that is known of a user, in few rows, so that only the events of those whose level has
+-- changed are sorted.
 drop table if exists profiles;
 
 create temporary table profiles as
@@ -33,7 +35,8 @@ select
     max(ts) as last_ts,
     min(start_time) as began
 from staging_events
-where user_id in (select user_id from touched_users)
+where {% if all %}user_id <> ''{% else %}user_id in (select user_id from touched_users){% endif %}
+
 group by user_id, level, first_name, last_name, gender;
 
 insert into users
@@ -104,28 +107,37 @@ versions as (
     having min(level) = max(level)
 ),
 
-named as (
-    select
-        user_id,
-        first_name,
-        last_name,
-        gender,
-        row_number() over (
-            partition by user_id
-            order by
-                max(last_ts) desc,
-                coalesce(first_name, ''),
-                coalesce(last_name, ''),
-                coalesce(gender, '')
-        ) as position
+last_named as (
+    select user_id, max(last_ts) as ts
     from profiles
     where first_name is not null or last_name is not null
-    group by user_id, first_name, last_name, gender
+    group by user_id
+),
+
+named as (
+    select
+        staging_events.user_id,
+        staging_events.first_name,
+        staging_events.last_name,
+        staging_events.gender,
+        row_number() over (
+            partition by staging_events.user_id
+            order by
+                staging_events.session_id desc,
+                staging_events.item_in_session desc,
+                coalesce(staging_events.first_name, ''),
+                coalesce(staging_events.last_name, ''),
+                coalesce(staging_events.gender, '')
+        ) as position
+    from staging_events
+    inner join last_named
+        on staging_events.user_id = last_named.user_id
+        and staging_events.ts = last_named.ts
+    where staging_events.first_name is not null or staging_events.last_name is not null
 )
 
 select
-    {{ stable_key(["versions.ts"], ["versions.level", "versions.user_id"]) }}
-        as user_key,
+    {{ user_key("versions") }} as user_key,
     versions.user_id,
     named.first_name,
     named.last_name,
@@ -137,6 +149,7 @@ select
 from versions
 left join named on versions.user_id = named.user_id and named.position = 1;
 
+{% if not all %}
 -- The versions that are no more, or end elsewhere: a table, since a planner that does not know how
 -- few they are reads all plays into memory.
 drop table if exists changed_versions;
@@ -149,3 +162,4 @@ where
     users.user_key is null
     or coalesce(users.valid_to, users.valid_from)
     <> coalesce(former_users.valid_to, former_users.valid_from)
+{% endif %}

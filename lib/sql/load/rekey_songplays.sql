@@ -1,4 +1,4 @@
--- Earlier plays of users whose versions this batch has changed: the version now in force.
+-- Earlier plays of users whose versions this load has changed: the version now in force.
 update songplays
 set user_key = versions.user_key, level = versions.level
 from (

@@ -2,7 +2,10 @@
 -- songplays, with what it names in the other tables. Nothing drops a play or makes two of one.
 create or replace view plays as
 select
-    songplays.songplay_key,
+    cast({{ engine.milliseconds("cast('1970-01-01' as timestamp)", "songplays.played_at") }} as varchar(20))
+        || '|' || cast(songplays.session_id as varchar(20))
+        || '|' || cast(songplays.item_in_session as varchar(20))
+        || '|' || coalesce(users.user_id, '') as songplay_key,
     songplays.played_at,
     time.year,
     time.month,

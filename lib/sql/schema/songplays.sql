@@ -1,9 +1,9 @@
--- Grain: one NextSong event, every one of them.
+-- Grain: one NextSong event, every one of them; known by played_at, user, session_id and
+-- item_in_session.
 create table if not exists songplays (
-    songplay_key varchar(32) not null,
     start_time integer not null,
     played_at timestamp not null,
-    user_key varchar(32),
+    user_key bigint,
     level varchar(16),
     song_id varchar(64),
     artist_id varchar(64),

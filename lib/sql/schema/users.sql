@@ -1,6 +1,6 @@
 -- Grain: one version of a user, type 2 on `level`; names and gender are the latest known.
 create table if not exists users (
-    user_key varchar(32) not null,
+    user_key bigint not null,
     user_id varchar(64) not null,
     first_name varchar(256),
     last_name varchar(256),

@@ -12,7 +12,6 @@ import boto3
 import pytest
 import redshift_connector
 from moto.server import ThreadedMotoServer
-from sqlalchemy import create_engine, text
 from trustme import CA
 
 from tests.standin.copy import MotoS3, parse
@@ -144,13 +143,6 @@ class TestLogIn:
     def test_nobody_comes_in_without_tls(self, connect):
         with refused("28000", "SSL off", redshift_connector.InterfaceError):
             connect(ssl=False)
-
-    def test_sqlalchemy_takes_it_for_redshift(self, connection):
-        engine = create_engine("redshift+redshift_connector://", creator=lambda: connection)
-        with engine.connect() as opened:
-            found = opened.execute(text('select version(), :n as "N"'), {"n": 7}).mappings().one()
-        assert found["n"] == 7
-        assert "Redshift 1.0" in found["version"]
 
 
 class TestSql:

@@ -1,4 +1,4 @@
-"""The warehouse: `connect(settings)` gives one small interface, whatever the engine."""
+"""The warehouse: `connect(settings)` opens it behind one small interface, whatever the engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib.config import Settings
 from lib.warehouse.base import Warehouse
-from lib.warehouse.duckdb import OPEN_HERE, DuckDB, remove_spilled
+from lib.warehouse.duckdb import OPEN_HERE, DuckDB, remove_spill_files
 from lib.warehouse.templates import WarehouseError
 
 
@@ -18,11 +18,11 @@ def connect(
 ) -> Warehouse:
     """Open the warehouse that `settings` name.
 
-    `read_only`: for questions; several processes can then read one file at once, and what they ask
-    reads no other file; Redshift is asked as a user that may only read. `writes`: the only folder
-    that they may write to, and read.
-    `create`: make the database file when it is missing.
-    Raises WarehouseError when it is missing, is in use, or is something else.
+    `read_only`: for queries; several processes can then read a DuckDB file at once, and no query
+    reads another file; Redshift is queried as a user with read access only.
+    `writes`: the one folder that such queries may still read and write.
+    `create`: create the database file when it is missing.
+    Raises WarehouseError when it is missing, is in use, or was not made by this project.
     """
     if settings.dwh.target == "redshift":
         from lib.warehouse.redshift import Redshift
@@ -30,7 +30,7 @@ def connect(
         opened: Warehouse = Redshift(settings, read_only)
     elif create or settings.database.exists():
         if not read_only and Path(f"{settings.database}.wal").exists():
-            _refuse_stranger(settings)  # or its log would be merged
+            check_owner(settings)  # opening it to write merges that log into the file
         opened = DuckDB(settings, read_only, writes)
     else:
         raise WarehouseError(
@@ -43,12 +43,12 @@ def connect(
         opened.close()
         raise
     if is_ours and isinstance(opened, DuckDB) and not read_only:
-        remove_spilled(opened.file)
+        remove_spill_files(opened.file)
     return opened
 
 
-def _refuse_stranger(settings: Settings) -> None:
-    """Raise WarehouseError when a database that is not open here is none of this project's."""
+def check_owner(settings: Settings) -> None:
+    """Raise WarehouseError when a database that this process has not open is somebody else's."""
     try:
         connect(settings, read_only=True).close()
     except WarehouseError as error:

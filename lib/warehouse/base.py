@@ -1,13 +1,13 @@
-"""The interface of a warehouse, whatever the engine, and what can go wrong with one.
+"""The interface of a warehouse, the same for every engine, and the errors it raises.
 
-Every statement lies in lib/sql as a template; what engines do differently is in sql/dialect.
-Values are bound as `:name`.
+Every statement is a template of lib/sql; what differs between engines is in sql/dialect. Values are
+bound as `:name`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -22,31 +22,31 @@ LEDGER = ("load_files", "load_rejects")
 TABLES = (*STAGING, *STAR, *LEDGER)
 VIEWS = ("song_catalogue", "plays", "events")
 MARK = "warehouse_mark"
-TABLE = "BASE TABLE"  # what information_schema calls a table
+TABLE = "BASE TABLE"  # a table's type in information_schema
 MISSING = re.compile(r"(?:Table with name|relation) \"?(\w+)\"? does not exist")
-PATIENCE = 600  # seconds that a load waits for another one to end
+PATIENCE = 600  # seconds to wait for another load to end
 
 
 class Conflict(WarehouseError):
-    """Another session changed the same rows at the same time; trying again can help."""
+    """Another session changed the same rows at the same time; a retry can succeed."""
 
 
 class ConnectionLost(WarehouseError):
-    """The connection broke; what was asked last may or may not have been done."""
+    """The connection broke; the last statement may or may not have run."""
 
 
 class OutOfRoom(WarehouseError):
-    """A statement needs more memory, or room on disk, than there is."""
+    """A statement ran out of memory or of disk space."""
 
 
 class Busy(WarehouseError):
-    """Another load holds the warehouse."""
+    """Another load is running."""
 
 
 class Damaged(WarehouseError):
-    """A database file, or the log of its last changes, that can't be read any more.
+    """A database file, or the log of its last changes, is corrupt.
 
-    `ours`: whether it is this project's to remove.
+    `ours`: whether this project may delete it.
     """
 
     def __init__(self, message: str, ours: bool):
@@ -66,8 +66,8 @@ class CopyError(WarehouseError):
 
 
 @cache
-def _model() -> frozenset[tuple[str, str]]:
-    """Return table and name of each column that a new warehouse has."""
+def _list_model_columns() -> frozenset[tuple[str, str]]:
+    """Return (table, column) for every column of a new warehouse."""
     import duckdb
 
     with duckdb.connect() as new:
@@ -79,65 +79,62 @@ def _model() -> frozenset[tuple[str, str]]:
 
 
 class Warehouse:
-    """An open warehouse. Subclasses say how an engine runs one statement."""
+    """An open warehouse. A subclass defines how its engine runs one statement."""
 
     dialect: str
-    copies = False  # whether it fetches files from S3 by itself
-    label: str
-    place: str  # what and where the database is, as a sentence begins
-    another: str  # how to name another one
-    removal: str  # how to remove what this project did not make
-    schema: str  # where the tables are
-    tables = (MARK, *TABLES)  # what this project makes on the engine
+    copies = False  # whether the engine reads files from S3 itself
+    label: str  # target, engine and place, for the header of a notebook
+    place: str  # the database, as the subject of a sentence
+    another: str  # how to choose another database
+    schema: str  # the schema of the tables
+    tables = (MARK, *TABLES)  # the tables that this project creates
     closing: ExitStack
 
     def close(self) -> None:
-        """Close every connection, so that another process can open a file."""
+        """Close every connection, so that another process can open the file."""
         self.closing.close()
 
     def run(self, name: str, identifiers: dict | None = None, **values) -> None:
-        """Run the statements of sql/`name`.sql with `values` bound."""
+        """Run the statements of lib/sql/`name`.sql with `values` bound."""
         for statement in render(name, self.dialect, **(identifiers or {})):
             self._execute(statement, values)
 
     def frame(self, name: str, identifiers: dict | None = None, **values):
-        """Return what the query sql/`name`.sql gives, as a DataFrame."""
+        """Run the query lib/sql/`name`.sql and return its result as a DataFrame."""
         (statement,) = render(name, self.dialect, **(identifiers or {}))
         return self._frame(statement, values)
 
     def rows(self, name: str, identifiers: dict | None = None, **values) -> list[tuple]:
-        """Return what the query sql/`name`.sql gives, as a list of tuples."""
+        """Run the query lib/sql/`name`.sql and return its result as a list of tuples."""
         (statement,) = render(name, self.dialect, **(identifiers or {}))
         return [tuple(row) for row in self._execute(statement, values).fetchall()]
 
     def analysis(self, name: str, **values):
-        """Return the result of sql/analysis/`name`.sql as a DataFrame; its `level` is '', all."""
+        """Run sql/analysis/`name`.sql and return a DataFrame; `level` is '' for all levels."""
         return self.frame(f"analysis/{name}", **{"level": "", **values})
 
     def create_schema(self) -> None:
-        """Create the tables and views that are not there yet, all of them or none.
+        """Create the tables and views that are missing, in one transaction.
 
-        Raises WarehouseError when what is there is an earlier version's, or not this project's.
+        Raises WarehouseError when an earlier version or somebody else created what is there.
         """
-        with Warehouse.transaction(self):  # a load's own one locks a table that may be missing
+        with Warehouse.transaction(self):  # a load's transaction locks a table that may be missing
             self.mark()
             self.require_model()
             for name in (*self.tables[1:], *VIEWS):
                 self.run(f"schema/{name}")
 
     def mark(self) -> None:
-        """Say in the database, unless it says so already, that this project made it.
-
-        Raises WarehouseError when it holds something and has no mark.
-        """
+        """Record in the database that this project created it, unless that is recorded already."""
         if not self.has_mark():
             made = {"version": version("sparkify-dwh"), "created_at": f"{datetime.now(UTC):%F %T}"}
             self.run(f"schema/{MARK}", made)
 
     def has_mark(self) -> bool:
-        """Tell whether this project made the database; False only when there is nothing in it.
+        """Return whether this project created the database; False only for an empty one.
 
-        Raises WarehouseError when there is something and no mark, or a view in a table's place.
+        Raises WarehouseError when it has objects and no mark, or a view with a table's name, which
+        could read any file.
         """
         types = dict(self.rows("status/tables"))
         for name in self.tables:
@@ -147,17 +144,14 @@ class Warehouse:
                     f"table, so it is not used; {self.another}."
                 )
         if MARK not in types and (objects := self.rows("status/objects")):
-            raise WarehouseError(self._why_not_ours(objects, types))
+            raise WarehouseError(self._explain_no_mark(objects))
         return MARK in types
 
-    def _why_not_ours(self, objects: list[tuple], types: Collection[str]) -> str:
+    def _explain_no_mark(self, objects: list[tuple]) -> str:
         more = f" and {len(objects) - 1:,} more" if len(objects) > 1 else ""
-        advice = self.another
-        if {*LEDGER} <= {*types}:
-            advice += f"; if an earlier version made it, {self.removal} yourself and load anew"
         return (
-            f"{self.place} holds {_described(objects[0])}{more} and no mark of this project, so it "
-            f"is left as it is; {advice}."
+            f"{self.place} holds {_describe(*objects[0])}{more} and no mark of this project, so it "
+            f"is left as it is; {self.another}."
         )
 
     @property
@@ -168,15 +162,15 @@ class Warehouse:
 
     @property
     def source(self) -> str:
-        """What to name as the source of a figure."""
+        """The source to name below a figure."""
         return SOURCES[self.data_kind]
 
     def require_model(self) -> None:
-        """Raise WarehouseError when a table lacks a column, as an earlier version made it."""
-        found = set(self.rows("status/columns"))
-        there = {table for table, _ in found}
-        for table, column in sorted(_model() - found):
-            if table in there:
+        """Raise WarehouseError when a table of an earlier version lacks a column."""
+        columns = set(self.rows("status/columns"))
+        existing = {table for table, _ in columns}
+        for table, column in sorted(_list_model_columns() - columns):
+            if table in existing:
                 raise WarehouseError(
                     f"The table {table} has no column {column}: an earlier version made it. Remove "
                     "the warehouse with 05_teardown and load anew; the data files stay."
@@ -184,16 +178,14 @@ class Warehouse:
 
     def row_counts(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
         """Return the number of rows of each table, by name."""
-        counted = self.rows("status/row_counts", {"tables": tables})
-        return {table: count for _, table, count in counted}
+        return {name: rows for _, name, rows in self.rows("status/row_counts", {"tables": tables})}
 
     def coverage(self) -> tuple[int, int]:
         """Return the number of plays, and of those matched to a song of the catalogue."""
-        ((plays, matched),) = self.rows("status/coverage")
-        return plays, matched
+        return self.rows("status/coverage")[0]
 
     def summary(self) -> list[str]:
-        """Return what was loaded, how much there is, and how new it is: a line each."""
+        """Return lines on what was loaded, when, and how many rows each table has."""
         loads = self.rows("status/loads")
         if not loads:
             return ["nothing was loaded yet"]
@@ -205,33 +197,33 @@ class Warehouse:
         ((first, last),) = self.rows("status/freshness")
         if first:
             lines.append(f"events of {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
-        counts = self.row_counts()
+        counts = self.row_counts(STAR)
         return [*lines, *(f"{table:<9} {counts[table]:,} rows" for table in STAR)]
 
     def require_plays(self, level: str = "") -> None:
-        """Raise WarehouseError when there is nothing to analyse, nobody, or nothing of a level."""
+        """Raise WarehouseError when there is no play to analyse: at all, of a user, of `level`."""
         if not self.coverage()[0]:
             raise WarehouseError("The warehouse holds no plays; run 03_load first.")
-        found = [name for (name,) in self.rows("status/levels")]
-        if not found:
+        levels = [name for (name,) in self.rows("status/levels")]
+        if not levels:
             raise WarehouseError(
                 "No play is of a known listener: userId is empty in the events of all plays. The "
                 "questions are about listeners; load logs that tell them apart."
             )
-        if level and level not in found:
-            raise WarehouseError(f"No play is of the level {level!r}; name {' or '.join(found)}.")
+        if level and level not in levels:
+            raise WarehouseError(f"No play is of the level {level!r}; name {' or '.join(levels)}.")
 
     def foreign_objects(self) -> list[str]:
-        """Return kind and name of all in the database that is not of this project's model."""
+        """Return kind and name of everything in the database that this project did not create."""
         ours = {("table", self.schema, name) for name in self.tables}
         ours |= {("view", self.schema, name) for name in VIEWS}
-        return [_described(found) for found in self.rows("status/objects") if found not in ours]
+        return [_describe(*each) for each in self.rows("status/objects") if each not in ours]
 
     @contextmanager
     def transaction(self, patience: float = PATIENCE) -> Iterator[None]:
-        """Commit what is run within, all of it; or, when it fails in any way, none of it.
+        """Commit what is run within; roll all of it back when anything fails.
 
-        `patience`: seconds to wait for another load to end, where an engine lets one begin.
+        `patience`: seconds to wait for another load to end, on an engine where one can be running.
         """
         try:
             self._execute("begin")
@@ -242,23 +234,8 @@ class Warehouse:
                 self._execute("rollback")
             raise
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Let all that is asked within see one state, whatever is committed meanwhile."""
-        self._execute("begin")
-        try:
-            yield
-        finally:
-            with suppress(WarehouseError):
-                self._execute("rollback")
-
     @staticmethod
-    def words(error: Exception) -> str:
-        """Return what an engine's driver says in an error."""
-        return str(error)
-
-    @staticmethod
-    def why_refused(message: str) -> str:
+    def explain_refusal(message: str) -> str:
         """Return an engine's message, or what to do when a table of the model is missing."""
         missing = MISSING.search(message)
         if missing and missing[1] in (MARK, "load_lock", *TABLES, *VIEWS):
@@ -269,6 +246,5 @@ class Warehouse:
         return self.label
 
 
-def _described(found: tuple[str, str, str]) -> str:
-    kind, schema, name = found
+def _describe(kind: str, schema: str, name: str) -> str:
     return f"the {kind} {schema}.{name}"

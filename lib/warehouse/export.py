@@ -1,6 +1,6 @@
-"""The star as files for other tools: `python -m lib.run --export FOLDER`.
+"""Export the star as files for other tools: `python -m lib.run --export FOLDER`.
 
-A Parquet and a CSV file for each table of the star and for the view `plays`. What is on Redshift is
+A Parquet and a CSV file for each table of the star and for the view `plays`. Redshift's tables are
 fetched into a DuckDB file first, so that both engines give the same files, with the same types.
 """
 
@@ -33,21 +33,21 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
     """
     folder = Path(folder).absolute()
     with (
-        complete(folder) as unfinished,
+        _create_folder(folder) as unfinished,
         closing(connect(settings, read_only=True, writes=unfinished)) as opened,
-        opened.snapshot(),
-        _as_duckdb(opened, settings) as duckdb,
     ):
-        for table in EXPORTED:
-            for form in FORMATS:
-                file = str(unfinished / f"{table}.{form}")
-                duckdb.run(f"export/{form}", {"table": table}, file=file)
-        return duckdb.row_counts(EXPORTED)
+        opened._execute("begin")  # all tables of one state; closing rolls back
+        with _copy_to_duckdb(opened, settings) as duckdb:
+            for table in EXPORTED:
+                for form in FORMATS:
+                    file = str(unfinished / f"{table}.{form}")
+                    duckdb.run(f"export/{form}", {"table": table}, file=file)
+            return duckdb.row_counts(EXPORTED)
 
 
 @contextmanager
-def complete(folder: Path) -> Iterator[Path]:
-    """Give a new folder, which takes the place of `folder` when all within has gone well."""
+def _create_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder, and rename it to `folder` when nothing within has failed."""
     try:
         if folder.exists():
             raise ExportError(f"{folder} exists, and nothing is overwritten; name a new folder.")
@@ -63,8 +63,8 @@ def complete(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _as_duckdb(opened: Warehouse, settings: Settings) -> Iterator[DuckDB]:
-    """Give the star as a DuckDB database: itself, or a copy in a file for temporary use."""
+def _copy_to_duckdb(opened: Warehouse, settings: Settings) -> Iterator[DuckDB]:
+    """Yield the star as a DuckDB database: itself, or a copy in a temporary file."""
     if isinstance(opened, DuckDB):
         yield opened
         return
@@ -73,6 +73,6 @@ def _as_duckdb(opened: Warehouse, settings: Settings) -> Iterator[DuckDB]:
         with closing(DuckDB(replace(settings, local=local))) as copy:
             copy.create_schema()
             for table in STAR:
-                for frame in opened.batches(table):
+                for frame in opened.read_table(table):
                     copy.append(table, frame)
             yield copy

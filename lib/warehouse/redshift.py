@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from lib.config import Settings
 from lib.provision import cluster
-from lib.warehouse.base import (
-    MARK,
-    PATIENCE,
-    TABLES,
-    VIEWS,
-    Busy,
-    Conflict,
-    ConnectionLost,
-)
+from lib.warehouse.base import MARK, PATIENCE, TABLES, VIEWS, Busy, Conflict, ConnectionLost
 from lib.warehouse.copy import Copying
 from lib.warehouse.templates import BOUND, WarehouseError, render
 
-SERIALIZABLE = "1023"  # in the text of a conflict; its SQLSTATE is that of any internal error
-DATE, DOUBLE = 1082, 701  # the types' numbers
-NEVER_NULL = {16: "bool", 20: "int64", 21: "int16", 23: "int32"}
+SERIALIZABLE = "1023"  # in a conflict's message; its SQLSTATE is that of any internal error
+DATE, DOUBLE = 1082, 701  # type codes
+WITHOUT_NULLS = {16: "bool", 20: "int64", 21: "int16", 23: "int32"}  # dtypes by type code
 TIMEOUT = 20  # seconds to wait for a connection
 
 
 class Redshift(Copying):
-    """One connection to a cluster, opened with a password that is good for minutes."""
+    """One connection to a cluster, opened with a temporary password."""
 
     dialect = "redshift"
     copies = True
-    url = "redshift+redshift_connector://"
     another = "create another database there and name it in [DB] NAME"
-    removal = "drop its tables"
     schema = home = "public"
     tables = (MARK, "load_lock", *TABLES)
 
@@ -50,7 +40,7 @@ class Redshift(Copying):
         ((self.session_id,),) = self.rows("copy/session")
 
     def cursor(self):
-        """Return a connection of its own, for SQLAlchemy; it ends with the warehouse."""
+        """Open a further connection to the same database; `close` closes it too."""
         import redshift_connector
 
         user, password = cluster.credentials(self.settings, self.read_only)
@@ -68,59 +58,58 @@ class Redshift(Copying):
                 max_prepared_statements=0,  # a statement is planned anew when its tables are
             )
         except (redshift_connector.Error, OSError) as error:
-            why = _why_not_open(self.host, self.port, error)
-            first = f"; run 02_schema first, which makes {cluster.READER}"
-            raise WarehouseError(
-                why + (first if self.read_only and _about(error) else "")
-            ) from None
-        connection.autocommit = True  # a transaction begins and ends by its own words
-        self.closing.callback(_closed, connection)
+            why = _explain_failure(self.host, self.port, error)
+            if self.read_only and _read_fields(error):
+                why += f"; run 02_schema first, which makes {cluster.READER}"
+            raise WarehouseError(why) from None
+        connection.autocommit = True  # begin, commit and rollback are statements of ours
+        self.closing.callback(_close, connection)
         return connection
 
     def reopen(self) -> None:
-        """Connect again after the connection was lost, and wait for what it was doing to end."""
+        """Connect again after the connection was lost, and wait until what it ran has ended."""
         self._open()
         with self.transaction():
             return
 
-    def _why_not_ours(self, objects: list[tuple], types: Collection[str]) -> str:
+    def _explain_no_mark(self, objects: list[tuple]) -> str:
         if not self.read_only:
-            return super()._why_not_ours(objects, types)
+            return super()._explain_no_mark(objects)
         return (
             f"{self.place} shows {cluster.READER} no mark of this project; run 02_schema, which "
             "lets it in where this project made the database."
         )
 
     def create_schema(self) -> None:
-        """Create the tables and views that are not there yet, and let the reader read them."""
+        """Create the tables and views that are missing, and let the reader read them."""
         super().create_schema()
-        self.let_in_reader()
+        self.grant_reader()
 
-    def let_in_reader(self) -> None:
-        """Create the user that questions are asked as, and grant it the model and nothing else."""
+    def grant_reader(self) -> None:
+        """Create the user that queries run as, and let it read the model and nothing else."""
         reader = {"reader": cluster.READER, "home": self.home, "tables": (MARK, *TABLES, *VIEWS)}
         if (cluster.READER,) not in self.rows("access/users"):
             try:
                 self.run("access/reader", reader)
             except WarehouseError as error:
                 raise WarehouseError(
-                    f"{self.settings.db.user} may not make the user {cluster.READER}, as whom "
-                    f"questions are asked ({error}). Let an administrator run: create user "
+                    f"{self.settings.db.user} may not create the user {cluster.READER}, "
+                    f"which queries run as ({error}). Let an administrator run: create user "
                     f"{cluster.READER} password disable; then run 02_schema again."
                 ) from error
         self.run("access/grants", reader | {"own": not self.settings.db.host})
 
     @contextmanager
     def transaction(self, patience: float = PATIENCE) -> Iterator[None]:
-        """Commit what is run within, or none of it; one such transaction at a time.
+        """Commit what is run within, or roll it back; one load at a time.
 
-        Raises Busy when another one has not ended after `patience` seconds.
+        Raises Busy when another load has not ended after `patience` seconds.
         """
         with super().transaction():
             try:
                 self.run("copy/lock", {"milliseconds": int(patience * 1000)})
             except WarehouseError as error:
-                if "cancel" not in str(error):  # as a statement is that reaches its limit
+                if "cancel" not in str(error):  # said of a statement that reaches its time limit
                     raise
                 raise Busy(
                     f"{self.place} is held by another load, which did not end within "
@@ -128,12 +117,6 @@ class Redshift(Copying):
                     "names it, pg_terminate_backend ends it), then load again."
                 ) from None
             yield
-
-    @staticmethod
-    def words(error: Exception) -> str:
-        """Return the message and detail of a server's error."""
-        said = [_about(error).get(letter) for letter in ("M", "D")]
-        return "\n".join(filter(None, said)) or str(error)
 
     def _execute(self, statement: str, values: dict | None = None):
         import redshift_connector
@@ -147,11 +130,11 @@ class Redshift(Copying):
             bound = {name: values[name] for name in named} or None
             return cursor.execute(statement, bound)
         except (redshift_connector.Error, OSError) as error:
-            if _about(error).get("S") == "ERROR":
-                raise _refused(error) from error
+            if _read_fields(error).get("S") == "ERROR":
+                raise _convert_error(error) from error
             raise ConnectionLost(f"The connection to {self.host} broke: {error}") from error
-        except BaseException:  # Ctrl-C: the answer still to come would be taken for the next one's
-            _closed(self.raw)
+        except BaseException:  # Ctrl-C: its late answer would be read as the next statement's
+            _close(self.raw)
             self.raw = None
             raise
 
@@ -166,45 +149,52 @@ class Redshift(Copying):
                 frame[name] = pd.to_datetime(frame[name]).astype("datetime64[us]")
             elif kind == DOUBLE:
                 frame[name] = frame[name].astype("float64")
-            elif kind in NEVER_NULL and not frame[name].isna().any():
-                frame[name] = frame[name].astype(NEVER_NULL[kind])
+            elif kind in WITHOUT_NULLS and not frame[name].isna().any():
+                frame[name] = frame[name].astype(WITHOUT_NULLS[kind])
         return frame
 
-    def batches(self, table: str) -> Iterator:
-        """Give a table as DataFrames of some rows, within a transaction; memory is bounded by them.
+    def read_table(self, table: str) -> Iterator:
+        """Yield a table as DataFrames of up to 1,000 rows; call it within a transaction.
 
-        Source of the number of rows: AWS's page "FETCH".
+        More rows than that a cursor of a single-node cluster can't fetch (AWS, "FETCH").
         """
         import pandas as pd
 
         self.run("export/cursor", {"table": table})
         while rows := (fetched := self._execute(*render("export/fetch", self.dialect))).fetchall():
             names = [column[0] for column in fetched.description]
-            # As they are: pandas would make a whole number that may be NULL a double.
+            # dtype object: pandas would convert integers with NULLs to floats
             yield pd.DataFrame([tuple(row) for row in rows], columns=names, dtype=object)
         self.run("export/close")
 
 
-def _about(error: Exception) -> dict:
+def _read_fields(error: Exception) -> dict:
     """Return the fields of a server's error, by the protocol's letters; {} for any other."""
     return error.args[0] if error.args and isinstance(error.args[0], dict) else {}
 
 
-def _refused(error) -> WarehouseError:
-    """Return a server's error as ours: its words, and whether trying again can help."""
-    message = Redshift.words(error)
-    if _about(error).get("C") == "XX000" and SERIALIZABLE in message:
+def _read_message(error: Exception) -> str:
+    """Return the message and the detail of a server's error."""
+    fields = _read_fields(error)
+    return "\n".join(fields[letter] for letter in "MD" if fields.get(letter)) or str(error)
+
+
+def _convert_error(error: Exception) -> WarehouseError:
+    """Return a server's error as one of ours: a Conflict when a retry can succeed."""
+    message = _read_message(error)
+    if _read_fields(error).get("C") == "XX000" and SERIALIZABLE in message:
         return Conflict(f"Another session changed the same tables: {message}")
-    return WarehouseError(Redshift.why_refused(message))
+    return WarehouseError(Redshift.explain_refusal(message))
 
 
-def _why_not_open(host: str, port: int, error: Exception) -> str:
-    if _about(error):
-        return f"{host}:{port} refused the connection: {Redshift.words(error)}"
+def _explain_failure(host: str, port: int, error: Exception) -> str:
+    """Return why a connection can't be opened, and what to do."""
+    if _read_fields(error):
+        return f"{host}:{port} refused the connection: {_read_message(error)}"
     if "certificate" in str(error).lower():
         return (
-            f"{host}:{port} could not prove who it is ({error}); a program in between may be "
-            "opening TLS. Nothing was sent."
+            f"{host}:{port} could not prove its identity ({error}); a proxy may be intercepting "
+            "TLS. Nothing was sent."
         )
     return (
         f"{host}:{port} can't be reached ({error}). Likely: your address has changed since "
@@ -213,6 +203,6 @@ def _why_not_open(host: str, port: int, error: Exception) -> str:
     )
 
 
-def _closed(connection) -> None:
-    with suppress(Exception):  # a connection that broke can't be closed and needs not be
+def _close(connection) -> None:
+    with suppress(Exception):  # a broken connection can't be closed and need not be
         connection.close()

@@ -1,4 +1,4 @@
-"""SQL templates: a file of lib/sql rendered in the words of one engine."""
+"""Render the SQL templates of lib/sql in the dialect of one engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from lib import ROOT, UserError
 
 SQL = ROOT / "lib" / "sql"
-BOUND = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+BOUND = re.compile(r"(?<![:\w]):([A-Za-z_]\w*)")
 
 
 class WarehouseError(UserError):
@@ -35,7 +35,7 @@ def _templates(dialect: str):
 
 
 def render(name: str, dialect: str, **identifiers) -> list[str]:
-    """Return the statements of the file lib/sql/`name`.sql in the words of `dialect`.
+    """Render lib/sql/`name`.sql for an engine and return its statements.
 
     `identifiers`: what the template needs besides the macros; from code, never from data.
     """
@@ -44,17 +44,17 @@ def render(name: str, dialect: str, **identifiers) -> list[str]:
 
 
 def snake_case(field: str) -> str:
-    """Return a JSON field's name as its column's: firstName is first_name."""
+    """Convert the name of a JSON field to the name of its column: firstName to first_name."""
     return re.sub(r"([A-Z])", r"_\1", field).lower()
 
 
 def columns_of(fields: Iterable[str]) -> list[str]:
-    """Return the staging columns of a kind's JSON fields, in their order."""
+    """Return the names of the staging columns for JSON fields, in the same order."""
     return [snake_case(field) for field in fields]
 
 
 def literal(text: str) -> str:
-    """Return a text as an SQL literal, for the statements that take no bound values."""
+    """Quote a string as an SQL literal, for statements that take no bound values."""
     if "\\" in text or "\0" in text:
-        raise WarehouseError(f"{text!r} can't be named in a statement: it holds \\ or NUL.")
+        raise WarehouseError(f"{text!r} can't be used in a statement: it contains \\ or NUL.")
     return "'" + text.replace("'", "''") + "'"

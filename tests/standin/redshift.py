@@ -496,10 +496,7 @@ class Session:
             "files": [[query_id, *file] for file in loaded.files],
             "rejects": [[query_id, at, *bad.row()] for at, bad in enumerate(loaded.rejects)],
         }
-        self.backend.query(
-            f"select set_config('standin.copy_id', '{query_id}', false),"
-            f" set_config('standin.copy_count', '{count}', false)"
-        )
+        self.backend.query(f"select set_config('standin.copy_id', '{query_id}', false)")
         outside = self.redshift.server.connect(self.database)
         for connection in (outside, self.backend):
             for name, rows in tables.items():

@@ -8,18 +8,6 @@ create or replace function pg_catalog.version() returns text language sql stable
         || '(Red Hat 3.4.2-6.fc3), Redshift 1.0.77467'
 $$;
 
-create function pg_catalog.getdate() returns timestamp language sql volatile as $$
-    select date_trunc('second', clock_timestamp() at time zone 'UTC')
-$$;
-
-create function pg_catalog.standin_concat(text, text) returns text language sql immutable as $$
-    select $1 || $2
-$$;
-
-create function pg_catalog.len(text) returns integer language sql immutable as $$
-    select length($1)
-$$;
-
 -- Other numbers than Redshift's, as different from each other.
 create function pg_catalog.fnv_hash(text) returns bigint language sql immutable as $$
     select hashtextextended($1, 0)
@@ -29,83 +17,17 @@ create function pg_catalog.strtol(text, integer) returns bigint language sql imm
     select ('x' || lpad($1, 16, '0'))::bit(64)::bigint where $2 = 16
 $$;
 
-create function pg_catalog.sha2(text, integer) returns text language sql immutable as $$
-    select encode(
-        case $2
-            when 224 then sha224(convert_to($1, 'UTF8'))
-            when 384 then sha384(convert_to($1, 'UTF8'))
-            when 512 then sha512(convert_to($1, 'UTF8'))
-            else sha256(convert_to($1, 'UTF8'))
-        end, 'hex'
-    )
-$$;
-
--- The usual name of a date part that may be abbreviated.
-create function pg_catalog.standin_part(text) returns text language sql immutable as $$
-    select case
-        when part in ('y', 'yr', 'yrs', 'year', 'years') then 'year'
-        when part in ('qtr', 'qtrs', 'quarter', 'quarters') then 'quarter'
-        when part in ('mon', 'mons', 'month', 'months') then 'month'
-        when part in ('w', 'week', 'weeks') then 'week'
-        when part in ('d', 'day', 'days') then 'day'
-        when part in ('h', 'hr', 'hrs', 'hour', 'hours') then 'hour'
-        when part in ('m', 'min', 'mins', 'minute', 'minutes') then 'minute'
-        when part in ('s', 'sec', 'secs', 'second', 'seconds') then 'second'
-        when part in ('ms', 'msec', 'msecs', 'msecond', 'mseconds', 'millisec', 'millisecs',
-            'millisecon', 'millisecond', 'milliseconds') then 'millisecond'
-        when part in ('us', 'usec', 'usecs', 'usecond', 'useconds', 'microsec', 'microsecs',
-            'microsecond', 'microseconds') then 'microsecond'
-        else part
-    end from (select lower($1)) as given (part)
-$$;
-
--- The number of a moment's unit since 1970, so that a difference counts the boundaries between two.
-create function pg_catalog.standin_units(text, timestamp) returns bigint
-language sql immutable as $$
-    select case part
-        when 'year' then extract(year from $2)
-        when 'quarter' then extract(year from $2) * 4 + extract(quarter from $2)
-        when 'month' then extract(year from $2) * 12 + extract(month from $2)
-        else floor(
-            (extract(epoch from $2) + case part when 'week' then 4 * 86400 else 0 end)
-            * 1000000 / case part
-                when 'week' then 604800000000
-                when 'day' then 86400000000
-                when 'hour' then 3600000000
-                when 'minute' then 60000000
-                when 'second' then 1000000
-                when 'millisecond' then 1000
-                when 'microsecond' then 1
-            end
-        )
-    end::bigint from (select standin_part($1)) as named (part)
-$$;
-
 create function pg_catalog.datediff(text, timestamp, timestamp) returns bigint
 language sql immutable as $$
-    select standin_units($1, $3) - standin_units($1, $2)
-$$;
-
-create function pg_catalog.dateadd(text, bigint, timestamp) returns timestamp
-language sql immutable as $$
-    select $3 + $2 * case standin_part($1)
-        when 'quarter' then interval '3 months'
-        else cast('1 ' || standin_part($1) as interval)
-    end
+    select case $1
+        when 'millisecond' then
+            floor(extract(epoch from $3) * 1000) - floor(extract(epoch from $2) * 1000)
+    end::bigint
 $$;
 
 -- What the session's COPY statements leave behind; undone with their transaction, as documented.
-create function pg_catalog.standin_setting(text) returns bigint language sql stable as $$
-    select coalesce(nullif(current_setting($1, true), '')::bigint, -1)
-$$;
-create function pg_catalog.pg_last_copy_count() returns bigint language sql stable as $$
-    select greatest(standin_setting('standin.copy_count'), 0)
-$$;
 create function pg_catalog.pg_last_copy_id() returns integer language sql stable as $$
-    select standin_setting('standin.copy_id')::integer
-$$;
-create function pg_catalog.pg_last_query_id() returns integer language sql stable as $$
-    select standin_setting('standin.copy_id')::integer
+    select coalesce(nullif(current_setting('standin.copy_id', true), '')::integer, -1)
 $$;
 
 -- The facade writes here at every COPY, both outside of its transaction (so that it stays after a
@@ -169,14 +91,4 @@ select
     column_name::char(127) as column_name, column_type::char(10) as column_type,
     column_length::char(10) as column_length, position, error_code,
     error_message::char(512) as error_message
-from standin_errors;
-
-create view pg_catalog.stl_load_errors as
-select
-    user_id as userid, 0 as slice, table_id as tbl, start_time as starttime,
-    session_id as session, query_id::integer as query, file_name::char(256) as filename,
-    line_number, column_name::char(127) as colname, column_type::char(10) as type,
-    column_length::char(10) as col_length, position, raw_line::char(1024) as raw_line,
-    raw_field_value::char(1024) as raw_field_value, error_code as err_code,
-    error_message::char(100) as err_reason
 from standin_errors;

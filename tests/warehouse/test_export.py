@@ -198,15 +198,15 @@ def test_what_a_killed_export_left_is_gone_after_the_next(loaded, tmp_path, monk
 
 @pytest.mark.only_on("redshift")
 def test_an_export_sees_one_state_while_a_load_commits(loaded, event, tmp_path, monkeypatch):
-    batches = type(loaded.dwh).batches
+    read_table = type(loaded.dwh).read_table
 
     def load_meanwhile(self, table):
-        yield from batches(self, table)
+        yield from read_table(self, table)
         if table == "users":
             loaded.log(event(ts=1541200000000, userId="9"), file="more.json")
             loaded.load()
 
-    monkeypatch.setattr(type(loaded.dwh), "batches", load_meanwhile)
+    monkeypatch.setattr(type(loaded.dwh), "read_table", load_meanwhile)
     counts = export.export(loaded.settings, tmp_path / "star")
     assert (counts["songplays"], len(loaded.rows("select 1 from songplays"))) == (3, 4)
 

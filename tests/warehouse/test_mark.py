@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -63,7 +63,7 @@ def test_a_file_that_somebody_else_made_is_refused_everywhere_and_left_as_it_is(
     with pytest.raises(WarehouseError) as told:
         provision.status(settings)  # two lines: what is there, and why it can't be asked
     said.append(str(told.value))
-    assert all("theirs.duckdb " in one and "earlier version" not in one for one in said), said
+    assert all("theirs.duckdb " in one for one in said), said
     if "songs" not in made_by_them:
         assert said[0].endswith("left as it is; name another file with the parameter database.")
     assert all(named.removeprefix("the view main.") in one for one in said), said
@@ -93,16 +93,6 @@ def test_a_database_on_a_cluster_that_somebody_else_made_is_refused(
         f"The database {world.name} on localhost holds {named} and no mark of this project, so it "
         "is left as it is; create another database there and name it in [DB] NAME."
     )
-
-
-def test_what_an_earlier_version_made_without_a_mark_is_to_be_removed_by_hand(world):
-    with suppress(WarehouseError):
-        world.dwh._execute("drop table warehouse_mark")
-    world.dwh.close()
-    said = refused(world.open)
-    assert "and no mark of this project" in said
-    remedy = "delete the file" if isinstance(world.dwh, warehouse.DuckDB) else "drop its tables"
-    assert said.endswith(f"an earlier version made it, {remedy} yourself and load anew.")
 
 
 def test_what_others_have_added_keeps_a_warehouse_from_being_removed(project, tmp_path):

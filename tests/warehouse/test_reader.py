@@ -138,7 +138,7 @@ def test_who_may_not_make_users_hears_what_an_administrator_should_run(loaded, m
     monkeypatch.setattr(loaded.dwh, "run", refused)
     monkeypatch.setattr(loaded.dwh, "rows", lambda *_, **__: [])
     with pytest.raises(WarehouseError, match="administrator run: create user dwh_reader password"):
-        loaded.dwh.let_in_reader()
+        loaded.dwh.grant_reader()
 
 
 def test_a_reader_that_was_not_let_in_yet_is_told_to_run_02_schema(loaded, double):

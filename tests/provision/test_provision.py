@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from lib import config, provision, warehouse
-from lib.load import source
+from lib.load import files
 from lib.provision.plan import Plan
 
 

@@ -3,13 +3,14 @@
 import gzip
 import json
 import re
+from contextlib import chdir
+from pathlib import Path
 
 import duckdb
 import matplotlib.pyplot as plt
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from benchmarks import scanned
 from lib import ROOT, sample
 from lib.warehouse.base import TABLES
 
@@ -63,15 +64,6 @@ def test_statements_and_round_trips_are_those_of_the_page_whatever_the_amount_of
     world.close()
 
 
-def test_the_page_has_the_columns_that_each_analysis_reads(tmp_path):
-    opened = scanned.loaded(tmp_path, scale=0.1, songs=80)
-    read = {name: scanned.counted(scanned.read_by(opened, f"analysis/{name}"))
-            for name in scanned.ANALYSES}  # fmt: skip
-    opened.close()
-    rows = re.findall(r"^\| `(\w+)` \| ([a-z_]+ \d[^|]*) \| [\d.]+ \|", PAGE, re.M)
-    assert dict(rows) == read
-
-
 def test_the_page_has_the_prices_of_the_nodes():
     prices = json.loads((ROOT / "lib" / "provision" / "prices.json").read_text())
     shown = dict(re.findall(r"^\| `(\w+\.\w+)` \|.*\| \$([\d.]+) \|$", PAGE, re.M))
@@ -80,6 +72,14 @@ def test_the_page_has_the_prices_of_the_nodes():
 
 
 # Small files
+
+
+def pack(folder: Path) -> Path:
+    """Pack a folder's JSON files by the recipe of the page; return the folder beside it."""
+    recipe = re.search(r"```sql\n(.+?)```", PAGE, re.DOTALL)[1]
+    with chdir(folder.parent):
+        duckdb.connect().execute(recipe.replace("song_data", folder.name))
+    return folder.with_name(f"{folder.name}_packed")
 
 
 def test_records_are_packed_as_they_are_written_whatever_the_layout(tmp_path, write):
@@ -99,12 +99,12 @@ def test_records_are_packed_as_they_are_written_whatever_the_layout(tmp_path, wr
     for name, text in texts.items():
         write(tmp_path / "logs" / "2018" / f"{name}.json", text.encode())
         write(tmp_path / "logs" / f".{name}.json", b"{oops}")
-    packed = scanned.pack(tmp_path / "logs").glob("*.json.gz")
+    packed = pack(tmp_path / "logs").glob("*.json.gz")
     lines = "".join(gzip.decompress(file.read_bytes()).decode() for file in packed).split("\n")
     on_one_line = [record.replace("\r", " ").replace("\n", " ") for record in pretty]
     assert sorted(lines) == sorted([*5 * [one, other], *on_one_line, ""])
     with pytest.raises(duckdb.IOException, match="not empty"):
-        scanned.pack(tmp_path / "logs")
+        pack(tmp_path / "logs")
 
 
 def test_the_star_of_packed_files_is_that_of_the_single_files(
@@ -122,7 +122,7 @@ def test_the_star_of_packed_files_is_that_of_the_single_files(
         played = event(ts=1541062800000 + n, song=str(n), length=n + 0.12345, itemInSession=n)
         single.log(played, event(userId="", page="Home", ts=1541062800000 + n), file=f"{n}.json")
     for kind in ("song_data", "log_data"):
-        scanned.pack(single.folder / kind).rename(packed.folder / kind)
+        pack(single.folder / kind).rename(packed.folder / kind)
     for world in worlds:
         world.load()
     left, right = single.tables(), packed.tables()

@@ -237,21 +237,19 @@ def end_run(run: Run | None, error: BaseException | None) -> int:
     """Print why a run ended early, how to go on, and what still runs and costs; keep it in the
     journal too, in case the terminal was closed. Return the exit code."""
     code, why = explain_end(error, run and run.folder) if error else (0, "")
+    stream = sys.stderr if code else sys.stdout
     if run and error:
         status = "completed" if run.journal.get("status") == "completed" else "failed"
         with suppress(OSError):
             run.write_journal(ended=why, status=status)
         run.write_index()
         why = f"\n{why}\n{run.explain_resuming()}"
-    _say(why, code)
+    with suppress(OutputClosed):
+        show(why, stream, end="\n" * bool(why))
     if run and run.may_run:
         still = describe_running(run.settings, run.may_run)
-        _say(still and f"\n{still}", code)
+        with suppress(OutputClosed):
+            show(still and f"\n{still}", stream, end="\n" * bool(still))
         with suppress(OSError):
             run.write_journal(still_running=still)
     return code
-
-
-def _say(words: str, code: int) -> None:
-    with suppress(OutputClosed):
-        show(words, sys.stderr if code else sys.stdout, end="\n" if words else "")

@@ -23,12 +23,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 class Stopped(SystemExit):
     """A signal that ends the run, with exit code 128 + its number; event loops let it pass."""
 
-    def __init__(self, number: int):
-        super().__init__(128 + number)
-        self.words = SIGNALS[number]
-
     def __str__(self) -> str:
-        return self.words
+        return SIGNALS[self.code - 128]
 
 
 @contextmanager
@@ -42,7 +38,7 @@ def handle_signals(are_ignored: bool = False) -> Iterator[None]:
         if any(of.f_code.co_name == "__del__" for of, _ in traceback.walk_stack(frame)):
             Timer(0.1, os.kill, (os.getpid(), number)).start()  # Python drops what is raised there
         elif not are_ignored:
-            raise Stopped(number)
+            raise Stopped(128 + number)
 
     former = {number: signal.getsignal(number) for number in SIGNALS}
     former = {n: before for n, before in former.items() if before not in (signal.SIG_IGN, None)}

@@ -42,7 +42,7 @@ def write_headline(
         "run": describe_run(warehouse, settings, folder.name),
     }
     rows = {name: table.to_dict("records") for name, table in tables.items()}
-    text = json.dumps({"source": warehouse.source} | rows, indent=2, ensure_ascii=False)
+    text = json.dumps(rows, indent=2, ensure_ascii=False)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "headline.json").write_text(text + "\n", encoding="utf-8")
     return tables

@@ -87,7 +87,8 @@ class Run:
         notebook, title = self.folder / f"{name}.ipynb", f"Sparkify · {self.folder.name}"
         report.write_report(notebook, self.folder / "report.html", title, headline)
         self.journal["headline"] = headline.get("figures", [])
-        self.journal["data"] = self.journal["data"] or headline.get("source", "")
+        facts = {row["fact"]: row["value"] for row in headline.get("run", [])}
+        self.journal["data"] = self.journal["data"] or facts.get("Data", "")
 
     def write_index(self) -> None:
         """Write the page over all runs; print why if that fails, which does not fail this run."""

@@ -75,7 +75,7 @@ def _list_model_columns() -> frozenset[tuple[str, str]]:
             for statement in render(f"schema/{table}", "duckdb"):
                 new.execute(statement)
         (query,) = render("status/columns", "duckdb")
-        return frozenset(new.execute(query).fetchall())
+        return frozenset((table, name) for table, name, _ in new.execute(query).fetchall())
 
 
 class Warehouse:
@@ -166,14 +166,19 @@ class Warehouse:
         return SOURCES[self.data_kind]
 
     def require_model(self) -> None:
-        """Raise WarehouseError when a table of an earlier version lacks a column."""
-        columns = set(self.rows("status/columns"))
-        existing = {table for table, _ in columns}
-        for table, column in sorted(_list_model_columns() - columns):
-            if table in existing:
+        """Raise WarehouseError when a table is not as this version creates it.
+
+        What others have added is left alone, except for a column that every row must fill.
+        """
+        model = _list_model_columns()
+        columns = {(table, name): nullable for table, name, nullable in self.rows("status/columns")}
+        existing = {table for table, _ in columns} & {*TABLES}
+        for table, column in sorted(model ^ columns.keys()):
+            fault = "has no" if (table, column) in model else "requires a"
+            if table in existing and columns.get((table, column)) != "YES":
                 raise WarehouseError(
-                    f"The table {table} has no column {column}: an earlier version made it. Remove "
-                    "the warehouse with 05_teardown and load anew; the data files stay."
+                    f"The table {table} {fault} column {column}: an earlier version made it. "
+                    "Remove the warehouse with 05_teardown and load anew; the data files stay."
                 )
 
     def row_counts(self, tables: Iterable[str] = TABLES) -> dict[str, int]:

@@ -318,7 +318,7 @@ def test_a_server_that_cant_prove_who_it_is_gets_no_password(in_s3, monkeypatch,
 
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
-    with pytest.raises(WarehouseError, match="could not prove who it is"):
+    with pytest.raises(WarehouseError, match="could not prove its identity"):
         warehouse.connect(in_s3.settings)
 
 

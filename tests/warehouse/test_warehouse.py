@@ -208,11 +208,21 @@ def test_making_the_tables_again_keeps_what_is_in_them(world, song, event):
 
 
 @pytest.mark.parametrize("do", ["create_schema", "load"])
-def test_tables_of_an_earlier_version_are_told_in_one_sentence(world, song, event, do):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["drop column field"], "has no column field"),
+        (["add column size integer", "alter column size set not null"], "requires a column size"),
+    ],
+)
+def test_tables_of_an_earlier_version_are_told_in_one_sentence(
+    world, song, event, do, changes, said
+):
     world.catalogue(song())
     world.log(event())
-    world.dwh._execute("alter table load_rejects drop column field")
-    with pytest.raises(UserError, match=r"^The table load_rejects has no column field: .*anew"):
+    for change in changes:
+        world.dwh._execute(f"alter table load_rejects {change}")
+    with pytest.raises(UserError, match=rf"^The table load_rejects {said}.*anew"):
         world.dwh.create_schema() if do == "create_schema" else world.load()
 
 

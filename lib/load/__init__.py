@@ -16,11 +16,11 @@ from pathlib import Path
 from lib import scratch
 from lib.config import Settings
 from lib.load.files import Batch, ChangedFile, Identity, gather, require_unchanged
-from lib.load.outcome import BadRecords, Load, LoadError
+from lib.load.outcome import BadRecords, Load, LoadError, require_known_format
 from lib.load.records import SONGS, Kind, Reject, limit_events
 from lib.load.star import MERGES, Scope, audit_warehouse, build_star, possible_times, rebuild_star
 from lib.warehouse.base import PATIENCE, Busy, Conflict, ConnectionLost, CopyError, Warehouse
-from lib.warehouse.templates import WarehouseError, columns_of, snake_case
+from lib.warehouse.templates import WarehouseError
 
 __all__ = ["STEPS", "BadRecords", "Load", "LoadError", "audit_warehouse", "load"]
 
@@ -28,7 +28,6 @@ STEPS = len(MERGES) + 5  # read and stage songs and events, merge, audit
 IDENTITY = list(Identity._fields[1:])  # columns of the ledger; the size is one for every file
 LEDGER = ["kind", "file_key", "size_bytes", "content_hash", "row_count", "reject_count"]
 KINDS = {"sample": "the sample, which is invented", "own": "other data than the sample"}
-ENOUGH = 20  # records, from which on a field that none has is taken for a missing one
 BRIEFLY = 2.0  # seconds to wait for another load to end before that is said
 TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds, at random
 
@@ -189,7 +188,9 @@ class _Loader:
                 self._stage(batch)
             self._keep_rejects(batches)
             for batch in batches:
-                self._refuse_changed_format(batch)
+                require_known_format(batch, self.warehouse, self.batch_id)
+                unknown = batch.first_keys.keys() - batch.kind.fields.keys()
+                self.result.unknown_fields |= {n: batch.first_keys[n] for n in sorted(unknown)}
             self._record(batches, known)
             scope = Scope(self.warehouse, self.settings, 0 if rebuild else self.batch_id)
             scope.identifiers["new_songs"] = scope.identifiers["all"] or bool(batches[0].files)
@@ -272,35 +273,6 @@ class _Loader:
             raise BadRecords(self.result.describe_rejects())
         if rejects:
             self._append("load_rejects", list(Reject._fields), rejects, batch_id=self.batch_id)
-
-    def _refuse_changed_format(self, batch: Batch) -> None:
-        """Raise LoadError when a field is missing, or holds something else in a whole file."""
-        kind, keys = batch.kind, batch.first_keys
-        if batch.files and not batch.known and not batch.records:
-            raise LoadError(
-                f"{batch.place} holds {len(batch.files):,} files and not one record of "
-                f"{kind.name}; name the folder that holds them. Nothing was loaded."
-            )
-        for file in [file for file in batch.files if not file.records and file.rejects > 1]:
-            own = [reject for reject in batch.rejects if reject.file_key == file.key]
-            if own[0].field and len({reject.field for reject in own}) == 1:
-                raise LoadError(
-                    f"Not one of the {len(own):,} records of {file.key} can be loaded: "
-                    f"{own[0].reason}. It has changed. Nothing was loaded."
-                )
-        unknown = {name: key for name, key in keys.items() if name not in kind.fields}
-        self.result.unknown_fields |= unknown
-        missing = [name for name in kind.fields if name not in keys]
-        if not keys or not missing or batch.records < ENOUGH:
-            return
-        columns = {"table": f"staging_{kind.name}", "columns": columns_of(missing)}
-        filled = self.warehouse.frame("status/filled", columns, batch_id=self.batch_id)
-        for name in missing:
-            if not filled[snake_case(name)][0]:
-                raise LoadError(
-                    f"No record of {kind.name} in {batch.place} has a field {name}, nor has the "
-                    f"first of {batch.files[0].key}; was it renamed? Nothing was loaded."
-                )
 
     def _record(self, batches: list[Batch], known: list[dict[str, tuple]]) -> None:
         """Enter the new files in the ledger, and note those whose content another file brought."""

@@ -11,17 +11,18 @@ import os
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from lib import SourceError
 from lib.config import Settings
 from lib.load import s3
 from lib.load.records import LONGEST, Kind, Reject, read_records, unpack_file
-from lib.load.s3 import ENDINGS
+from lib.load.s3 import ENDINGS, File, Identity
 
 LARGE = 1 << 16  # bytes from which a file is staged where it lies
 CHUNK = 1 << 19  # bytes hashed at a time
@@ -38,33 +39,6 @@ class ChangedFile(SourceError):
             "replace = True. Nothing was loaded."
         )
         self.key = key
-
-
-class Identity(NamedTuple):
-    """What the file system says of a file: while none of it changes, neither do the bytes."""
-
-    size: int
-    device: int
-    inode: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-@dataclass
-class File:
-    """One JSON file, and how many of its records are loaded and left out.
-
-    `key`: its absolute path or S3 URI. `content_hash`: SHA-256, or the etag that S3 gives it.
-    `path`: where its bytes are on this machine. `identity`: from before it was read; None in S3.
-    """
-
-    key: str
-    size: int
-    content_hash: str = ""
-    path: str = ""
-    identity: Identity | None = None
-    records: int = 0
-    rejects: int = 0
 
 
 @dataclass
@@ -111,8 +85,7 @@ def list_files(place: str, settings: Settings | None = None) -> list[File]:
     it can't be read, or it holds no JSON file.
     """
     if "://" in place:
-        listed = s3.list_objects(s3.connect(settings or Settings()), place)
-        return [File(item.uri, item.size, item.etag) for item in listed]
+        return s3.list_objects(s3.connect(settings or Settings()), place)
     if not os.path.exists(place):
         raise SourceError(f"There is no folder {place}; name the folder that holds the JSON files.")
     try:
@@ -166,37 +139,28 @@ def gather(
     Raises SourceError for what can't be read, ChangedFile for what is not what was loaded.
     """
     files = list_files(batch.place, batch.settings)
-    if "://" not in batch.place:
-        new = [file for file in files if file.identity != trusted.get(file.key)]
-    else:
+    if is_in_s3 := "://" in batch.place:
         new = [file for file in files if not _is_known(file, known)]
-        batch.remote = in_place and not batch.one_by_one and bool(new)
-        _sample_keys(batch, new) if batch.remote else _fetch(batch, new)
+    else:
+        new = [file for file in files if file.identity != trusted.get(file.key)]
     batch.known = len(files) - len(new)
+    batch.remote = is_in_s3 and in_place and not batch.one_by_one
+    client = s3.connect(batch.settings) if is_in_s3 and new else None
     if batch.remote:
         batch.files, batch.parts = new, [file.key for file in new]
-    else:
-        _read_files(batch, new, known, scratch / f"{batch.kind.name}.json")
+        filled = [file.key for file in new if file.size]
+        for uri in filled[:: len(filled) // SAMPLED + 1]:
+            batch.note_keys(uri, s3.read_start(client, uri).partition(b"\n")[0])
+        return
+    if client:
+        s3.fetch(client, new, s3.CACHE)
+    _read_files(batch, new, known, scratch / f"{batch.kind.name}.json")
 
 
 def _is_known(file: File, known: Mapping[str, str]) -> bool:
     if known.get(file.key, file.content_hash) != file.content_hash:
         raise ChangedFile(file.key)
     return file.key in known
-
-
-def _sample_keys(batch: Batch, files: list[File]) -> None:
-    """Note the JSON keys of a few first records in S3."""
-    client, filled = s3.connect(batch.settings), [file.key for file in files if file.size]
-    for uri in filled[:: len(filled) // SAMPLED + 1]:
-        batch.note_keys(uri, s3.read_start(client, uri).partition(b"\n")[0])
-
-
-def _fetch(batch: Batch, files: list[File]) -> None:
-    objects = [s3.Object(file.key, file.size, file.content_hash) for file in files]
-    paths = s3.fetch(s3.connect(batch.settings), objects, s3.CACHE) if files else {}
-    for file in files:
-        file.path = str(paths[file.key])
 
 
 def _read_files(batch: Batch, files: list[File], known: Mapping[str, str], bundle: Path) -> None:
@@ -221,7 +185,7 @@ def _read_files(batch: Batch, files: list[File], known: Mapping[str, str], bundl
         for file, (digest, lines) in zip(large, pool.map(_hash_file, large), strict=True):
             if not add(file, digest):
                 continue
-            with _open(file) as content:
+            with _explain(file), open(file.path, "rb") as content:
                 if _can_stay(batch, file, content):
                     batch.parts.append(file.path)
                     file.records = lines
@@ -276,43 +240,38 @@ def identify_file(path: str | int) -> Identity:
 
 def require_unchanged(file: File, handle: int | None = None) -> None:
     """Raise SourceError unless a file still has its identity, or is in S3."""
+    with _explain(file):
+        if file.identity and identify_file(handle or file.path) != file.identity:
+            said = f"{file.key} changed while it was read; load again. Nothing was loaded."
+            raise SourceError(said)
+
+
+@contextmanager
+def _explain(file: File) -> Iterator[None]:
+    """Turn an error of the file system into a SourceError."""
     try:
-        if not file.identity or identify_file(handle or file.path) == file.identity:
-            return
+        yield
     except OSError as error:
-        raise _describe_unreadable(file, error) from None
-    raise SourceError(f"{file.key} changed while it was read; load again. Nothing was loaded.")
-
-
-def _describe_unreadable(file: File, error: OSError) -> SourceError:
-    return SourceError(f"{file.key} can't be read: {error.strerror}. Nothing was loaded.")
-
-
-def _open(file: File) -> BinaryIO:
-    try:
-        return open(file.path, "rb")
-    except OSError as error:
-        raise _describe_unreadable(file, error) from None
+        said = f"{file.key} can't be read: {error.strerror}. Nothing was loaded."
+        raise SourceError(said) from None
 
 
 def _read_file(file: File) -> bytes:
     """Return the bytes of a small file; pathlib's own way takes five times as long."""
-    try:
+    with _explain(file):
         handle = os.open(file.path, os.O_RDONLY)
-    except OSError as error:
-        raise _describe_unreadable(file, error) from None
-    try:
-        body = os.read(handle, LARGE)
-        require_unchanged(file, handle)
-    finally:
-        os.close(handle)
+        try:
+            body = os.read(handle, LARGE)
+            require_unchanged(file, handle)
+        finally:
+            os.close(handle)
     return body
 
 
 def _hash_file(file: File) -> tuple[str, int]:
     """Return the SHA-256 of a file's bytes, and the number of its lines."""
     digest, lines, last = sha256(), 0, b""
-    with _open(file) as content:
+    with _explain(file), open(file.path, "rb") as content:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
             lines, last = lines + chunk.count(b"\n"), chunk

@@ -1,4 +1,4 @@
-"""What a load did, or why it did nothing."""
+"""What a load did, or why it did nothing; and whether its files have the format that is known."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lib import UserError
+from lib.load.files import Batch
 from lib.load.records import Reject
+from lib.warehouse.base import Warehouse
+from lib.warehouse.templates import columns_of, snake_case
 
+ENOUGH = 20  # records, from which on a field that none has is taken for a missing one
 SHOWN_REJECTS = 20  # bad records that a load which they stop shows
 
 
@@ -121,3 +125,31 @@ class Load:
                 f"{new_file} and {other}; their records count once."
             )
         return text
+
+
+def require_known_format(batch: Batch, warehouse: Warehouse, batch_id: int) -> None:
+    """Raise LoadError when a field is missing, or holds something else in a whole file."""
+    kind, place = batch.kind, batch.place
+    if batch.files and not batch.known and not batch.records:
+        raise LoadError(
+            f"{place} holds {len(batch.files):,} files and not one record of {kind.name}; name the "
+            "folder that holds them. Nothing was loaded."
+        )
+    for file in [file for file in batch.files if not file.records and file.rejects > 1]:
+        own = [reject for reject in batch.rejects if reject.file_key == file.key]
+        if own[0].field and len({reject.field for reject in own}) == 1:
+            raise LoadError(
+                f"Not one of the {len(own):,} records of {file.key} can be loaded: "
+                f"{own[0].reason}. It has changed. Nothing was loaded."
+            )
+    missing = [name for name in kind.fields if name not in batch.first_keys]
+    if not batch.first_keys or not missing or batch.records < ENOUGH:
+        return
+    columns = {"table": f"staging_{kind.name}", "columns": columns_of(missing)}
+    filled = warehouse.frame("status/filled", columns, batch_id=batch_id)
+    for name in missing:
+        if not filled[snake_case(name)][0]:
+            raise LoadError(
+                f"No record of {kind.name} in {place} has a field {name}, nor has the first of "
+                f"{batch.files[0].key}; was it renamed? Nothing was loaded."
+            )

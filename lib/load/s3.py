@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,12 +31,31 @@ AT_ONCE = 32  # downloads
 TRIES = 3  # of a download whose connection breaks halfway; boto3 retries all else
 
 
-class Object(NamedTuple):
-    """One object; `etag` is what S3 tells its content by."""
+class Identity(NamedTuple):
+    """What the file system says of a file: while none of it changes, neither do the bytes."""
 
-    uri: str
     size: int
-    etag: str
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass
+class File:
+    """One JSON file, and how many of its records are loaded and left out.
+
+    `key`: its absolute path or S3 URI. `content_hash`: SHA-256, or the etag that S3 gives it.
+    `path`: where its bytes are on this machine. `identity`: from before it was read; None in S3.
+    """
+
+    key: str
+    size: int
+    content_hash: str = ""
+    path: str = ""
+    identity: Identity | None = None
+    records: int = 0
+    rejects: int = 0
 
 
 def connect(settings: Settings):
@@ -55,7 +76,7 @@ def split_place(place: str) -> tuple[str, str]:
     return found[1], found[2] or ""
 
 
-def list_objects(client, place: str) -> list[Object]:
+def list_objects(client, place: str) -> list[File]:
     """Return the JSON objects below a place, or the one object that it names, sorted by URI.
 
     Names that start with a dot are passed over. Raises SourceError when there is none.
@@ -64,21 +85,21 @@ def list_objects(client, place: str) -> list[Object]:
     folder = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
     if folder != prefix:
         first = next(_list_all(client, place, prefix, page_size=1), None)
-        if first and first.uri == place and (first.size or _is_data(prefix)):
+        if first and first.key == place and (first.size or _is_data(prefix)):
             return [first]
     below = len(f"s3://{bucket}/{folder}")
-    found = [item for item in _list_all(client, place, folder) if _is_data(item.uri[below:])]
+    found = [item for item in _list_all(client, place, folder) if _is_data(item.key[below:])]
     if not found:
         endings = ", ".join(ENDINGS[:3])
         raise SourceError(f"{place} holds no JSON file ({endings} …); check how it is spelled.")
-    return sorted(found)
+    return sorted(found, key=lambda file: file.key)
 
 
 def _is_data(name: str) -> bool:
     return name.lower().endswith(ENDINGS) and "/." not in f"/{name}"
 
 
-def _list_all(client, place: str, prefix: str, page_size: int = 1000) -> Iterator[Object]:
+def _list_all(client, place: str, prefix: str, page_size: int = 1000) -> Iterator[File]:
     """Yield every object whose key starts with `prefix`."""
     bucket, _ = split_place(place)
     listed = {"Bucket": bucket, "Prefix": prefix, "PaginationConfig": {"PageSize": page_size}}
@@ -89,7 +110,7 @@ def _list_all(client, place: str, prefix: str, page_size: int = 1000) -> Iterato
                 raise SourceError(_describe_region(client, bucket, region))
             for item in page.get("Contents", ()):
                 uri = f"s3://{bucket}/{item['Key']}"
-                yield Object(uri, item["Size"], item["ETag"].strip('"'))
+                yield File(uri, item["Size"], item["ETag"].strip('"'))
 
 
 def read_start(client, uri: str) -> bytes:
@@ -99,54 +120,51 @@ def read_start(client, uri: str) -> bytes:
         return client.get_object(Bucket=bucket, Key=key, Range="bytes=0-65535")["Body"].read()
 
 
-def fetch(client, objects: list[Object], cache: Path) -> dict[str, Path]:
-    """Return where each object is in `cache`, by URI; download those that are not there yet.
+def fetch(client, files: list[File], cache: Path) -> None:
+    """Set each file's path, in `cache`; download those that are not there yet.
 
     Raises SourceError when an object can't be read, or is no longer the one that was listed.
     """
-    paths = {item.uri: _name_cached(cache, item) for item in objects}
-    missing = [item for item in objects if not _is_whole(paths[item.uri], item.size)]
+    for file in files:
+        name = hashlib.sha256(f"{file.key}\0{file.content_hash}".encode()).hexdigest()
+        file.path = str(cache / split_place(file.key)[0] / name)
+    missing = [file for file in files if not _is_whole(file)]
     try:
-        for item in missing[:1]:
-            paths[item.uri].parent.mkdir(parents=True, exist_ok=True)
+        for file in missing[:1]:
+            Path(file.path).parent.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(AT_ONCE) as pool:  # the first error cancels what is not begun
-            for _ in pool.map(lambda item: _download(client, item, paths[item.uri]), missing):
-                pass
+            list(pool.map(partial(_download, client), missing))
     except OSError as error:
         reason = f"{cache} can't be written: {error.strerror}"
         raise SourceError(f"{reason}; fetched files are kept there. Nothing was loaded.") from error
-    return paths
 
 
-def _name_cached(cache: Path, item: Object) -> Path:
-    name = hashlib.sha256(f"{item.uri}\0{item.etag}".encode()).hexdigest()
-    return cache / split_place(item.uri)[0] / name
-
-
-def _is_whole(path: Path, size: int) -> bool:
+def _is_whole(file: File) -> bool:
     with suppress(OSError):
-        return path.stat().st_size == size
+        return os.stat(file.path).st_size == file.size
     return False
 
 
-def _download(client, item: Object, path: Path) -> None:
+def _download(client, file: File) -> None:
     """Download one object; it has its name only when it is whole, however this ends."""
     from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
-    bucket, key = split_place(item.uri)
-    part = path.with_name(f"{path.name}.{os.getpid()}")
+    bucket, key = split_place(file.key)
+    part = Path(f"{file.path}.{os.getpid()}")
     try:
-        with _explain(client, item.uri, GET):
+        with _explain(client, file.key, GET):
             for left in reversed(range(TRIES)):
                 try:
-                    answer = client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{item.etag}"')
-                    with open(part, "wb") as file:
-                        file.writelines(answer["Body"].iter_chunks(CHUNK))
+                    answer = client.get_object(
+                        Bucket=bucket, Key=key, IfMatch=f'"{file.content_hash}"'
+                    )
+                    with open(part, "wb") as out:
+                        out.writelines(answer["Body"].iter_chunks(CHUNK))
                     break
                 except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
                     if not left:
                         raise
-        os.replace(part, path)
+        os.replace(part, file.path)
     finally:
         part.unlink(missing_ok=True)
 

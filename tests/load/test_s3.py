@@ -164,15 +164,15 @@ def test_objects_are_listed_by_uri_with_their_size_and_etag(client, bucket):
     bucket.put("log/A/B/C/TRABC.json", body=b"{} ")
     bucket.put("log/Z.json", body=b"")
     assert s3.list_objects(client, bucket.at("log")) == [
-        s3.Object(bucket.at("log/A/B/C/TRABC.json"), 3, "270f893744616d8bb7eb5f57e3ef26f7"),
-        s3.Object(bucket.at("log/Z.json"), 0, "d41d8cd98f00b204e9800998ecf8427e"),
-        s3.Object(bucket.at("log/b.json"), 2, "99914b932bd37a50b983c5e7c90ae93b"),
+        files.File(bucket.at("log/A/B/C/TRABC.json"), 3, "270f893744616d8bb7eb5f57e3ef26f7"),
+        files.File(bucket.at("log/Z.json"), 0, "d41d8cd98f00b204e9800998ecf8427e"),
+        files.File(bucket.at("log/b.json"), 2, "99914b932bd37a50b983c5e7c90ae93b"),
     ]
 
 
 def names(client, bucket, place) -> list[str]:
     return [
-        item.uri.removeprefix(bucket.at("")) for item in s3.list_objects(client, bucket.at(place))
+        item.key.removeprefix(bucket.at("")) for item in s3.list_objects(client, bucket.at(place))
     ]
 
 
@@ -496,8 +496,9 @@ HOSTILE = [
 def test_no_key_leads_out_of_the_cache_or_to_another_ones_file(client, bucket, tmp_path, sent):
     for number, key in enumerate(HOSTILE):
         bucket.put(key, body=b"%d" % number)
-    listed = {item for key in HOSTILE for item in s3.list_objects(client, bucket.at(key))}
-    paths = s3.fetch(client, list(listed), tmp_path / "cache")
+    found = [item for key in HOSTILE for item in s3.list_objects(client, bucket.at(key))]
+    s3.fetch(client, found, tmp_path / "cache")
+    paths = {item.key: Path(item.path) for item in found}
     assert {uri: path.read_bytes() for uri, path in paths.items()} == {
         bucket.at(key): b"%d" % number for number, key in enumerate(HOSTILE)
     }
@@ -509,8 +510,9 @@ def test_a_line_break_in_a_key_is_as_good_as_any_letter(client, bucket, tmp_path
     found = MockRawResponse(b"found")
     headers = {"content-length": "5"}
     sent.answers = [("/a%0Ab.json", lambda r: AWSResponse(r.url, 200, headers, found))]
-    item = s3.Object(bucket.at("a\nb.json"), 5, "etag")
-    assert s3.fetch(client, [item], s3.CACHE)[item.uri].read_bytes() == b"found"
+    item = files.File(bucket.at("a\nb.json"), 5, "etag")
+    s3.fetch(client, [item], s3.CACHE)
+    assert Path(item.path).read_bytes() == b"found"
 
 
 def test_an_object_that_changes_between_listing_and_reading_is_noticed(client, bucket, tmp_path):

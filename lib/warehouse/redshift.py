@@ -19,8 +19,8 @@ from lib.config import Settings
 from lib.load import s3
 from lib.load.records import Kind, opened
 from lib.load.source import Batch
-from lib.provision import cluster
-from lib.provision.resources import BOUNDARY, LOADS
+from lib.warehouse import access
+from lib.warehouse.access import BOUNDARY, LOADS, READER
 from lib.warehouse.base import (
     MARK,
     PATIENCE,
@@ -64,7 +64,7 @@ class Redshift(Warehouse):
     def __init__(self, settings: Settings, read_only: bool = False):
         self.settings, self.read_only = settings, read_only
         self.closing = ExitStack()
-        self.host, self.port = cluster.endpoint(settings)
+        self.host, self.port = access.find_endpoint(settings)
         self.label = f"redshift · {settings.cluster.identifier} · {self.host}:{self.port}"
         self.place = f"The database {settings.db.name} on {self.host}"
         self._open()
@@ -77,7 +77,7 @@ class Redshift(Warehouse):
         """Return a connection of its own, for SQLAlchemy; it ends with the warehouse."""
         import redshift_connector
 
-        user, password = cluster.credentials(self.settings, self.read_only)
+        user, password = access.get_credentials(self.settings, self.read_only)
         try:
             # A timeout of the driver's own would also end every statement that takes longer.
             socket.create_connection((self.host, self.port), TIMEOUT).close()
@@ -93,7 +93,7 @@ class Redshift(Warehouse):
             )
         except (redshift_connector.Error, OSError) as error:
             why = _why_not_open(self.host, self.port, error)
-            first = f"; run 02_schema first, which makes {cluster.READER}"
+            first = f"; run 02_schema first, which makes {READER}"
             raise WarehouseError(
                 why + (first if self.read_only and _about(error) else "")
             ) from None
@@ -111,7 +111,7 @@ class Redshift(Warehouse):
         if not self.read_only:
             return super()._why_not_ours(objects, types)
         return (
-            f"{self.place} shows {cluster.READER} no mark of this project; run 02_schema, which "
+            f"{self.place} shows {READER} no mark of this project; run 02_schema, which "
             "lets it in where this project made the database."
         )
 
@@ -122,15 +122,15 @@ class Redshift(Warehouse):
 
     def let_in_reader(self) -> None:
         """Create the user that questions are asked as, and grant it the model and nothing else."""
-        reader = {"reader": cluster.READER, "home": self.home, "tables": (MARK, *TABLES, *VIEWS)}
-        if (cluster.READER,) not in self.rows("access/users"):
+        reader = {"reader": READER, "home": self.home, "tables": (MARK, *TABLES, *VIEWS)}
+        if (READER,) not in self.rows("access/users"):
             try:
                 self.run("access/reader", reader)
             except WarehouseError as error:
                 raise WarehouseError(
-                    f"{self.settings.db.user} may not make the user {cluster.READER}, as whom "
+                    f"{self.settings.db.user} may not make the user {READER}, as whom "
                     f"questions are asked ({error}). Let an administrator run: create user "
-                    f"{cluster.READER} password disable; then run 02_schema again."
+                    f"{READER} password disable; then run 02_schema again."
                 ) from error
         self.run("access/grants", reader | {"own": not self.settings.db.host})
 
@@ -211,12 +211,12 @@ class Redshift(Warehouse):
     @cached_property
     def role(self) -> str:
         """The ARN of the role that COPY reads with."""
-        return cluster.role_arn(self.settings)
+        return access.find_role_arn(self.settings)
 
     @cached_property
     def bucket(self) -> dict[str, str]:
         """The project's own bucket and the account that it must belong to."""
-        return cluster.bucket(self.settings)
+        return access.get_bucket(self.settings)
 
     def stage(self, batch: Batch, batch_id: int) -> dict[str, int]:
         """Copy the batch's parts into its staging table; return the records of each part.
@@ -304,7 +304,7 @@ class Redshift(Warehouse):
 class _Scratch:
     """A folder of one COPY in the project's bucket.
 
-    `bucket`: its name and the account that it must belong to, as of `cluster.bucket`.
+    `bucket`: its name and the account that it must belong to, as of `access.get_bucket`.
     """
 
     def __init__(self, client, bucket: dict[str, str]):

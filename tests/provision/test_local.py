@@ -7,7 +7,6 @@ import duckdb
 import pytest
 
 from lib import config, provision, warehouse
-from lib.load import source
 from lib.provision.plan import Plan
 
 
@@ -37,13 +36,6 @@ def test_creation_is_planned_then_done_then_nothing_is_left_to_do(settings, tmp_
     assert settings.database.exists()
     again = provision.creation(settings)
     assert (actions(again)[0], again.apply()) == (("database", "keep"), "Nothing to do.")
-
-
-def test_a_missing_data_folder_is_said_before_anything_is_made(settings, tmp_path):
-    (tmp_path / "logs" / "one.json").unlink()
-    with pytest.raises(source.SourceError, match="holds no JSON file"):
-        provision.creation(settings)
-    assert not settings.database.exists()
 
 
 def test_removal_deletes_the_database_and_leaves_the_data(settings, tmp_path):

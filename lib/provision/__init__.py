@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 
-from lib import warehouse
+from lib import ROOT, warehouse
 from lib.config import Settings
 from lib.provision import local, redshift
 from lib.provision.plan import Plan, ProvisionError, Step
@@ -73,7 +73,7 @@ def _add_loaded(text: str, settings: Settings) -> str:
 
 
 # Until the callers are renamed: old names of what has moved.
-SAMPLE = local.SAMPLE
+SAMPLE = ROOT / "data" / "sample"
 _create_database, _create_data = local.plan_database, local.plan_data
 _remove_database, _remove_data = local.plan_removing_database, local.plan_removing_data
 _with_loaded = _add_loaded

@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from lib import ROOT, sample, shorten_path, warehouse
+from lib import sample, shorten_path, warehouse
 from lib.config import DATABASES, Settings, located
 from lib.provision.plan import Plan, ProvisionError, Step
-
-SAMPLE = ROOT / "data" / "sample"
 
 
 def plan_removal(settings: Settings) -> Plan:
@@ -59,11 +57,12 @@ def plan_data(settings: Settings) -> tuple[Step, ...]:
     """Return the step that generates the sample; own data is only named."""
     if not settings.uses_sample:
         return _keep_own_data(settings)
-    name = shorten_path(SAMPLE)
-    if sample.is_whole(SAMPLE):
+    folder = Path(settings.log_data).parent
+    name = shorten_path(folder)
+    if sample.is_whole(folder):
         return (Step("sample data", name, "exists", "keep"),)
-    state = "incomplete" if SAMPLE.exists() else "missing"
-    return (Step("sample data", name, state, "create", lambda: sample.make(SAMPLE)),)
+    state = "incomplete" if folder.exists() else "missing"
+    return (Step("sample data", name, state, "create", lambda: sample.make(folder)),)
 
 
 def _keep_own_data(settings: Settings) -> tuple[Step, ...]:
@@ -113,9 +112,10 @@ def plan_removing_data(settings: Settings) -> tuple[Step, ...]:
     """Return the step that deletes the sample, unless another database than its own is named."""
     if not settings.uses_sample:
         return _keep_own_data(settings)
-    name = shorten_path(SAMPLE)
-    if not sample.has_remains(SAMPLE):
+    folder = Path(settings.log_data).parent
+    name = shorten_path(folder)
+    if not sample.has_remains(folder):
         return (Step("sample data", name, "missing", "none"),)
     if str(settings.database) != located(DATABASES["sample"]):
         return (Step("sample data", name, "exists", "keep"),)
-    return (Step("sample data", name, "exists", "delete", lambda: sample.remove(SAMPLE)),)
+    return (Step("sample data", name, "exists", "delete", lambda: sample.remove(folder)),)

@@ -70,8 +70,9 @@ def list_parts(account: Account) -> list[Resource]:
 
 def list_removable(account: Account) -> list[Resource]:
     """Return what any settings may have created, in the order of removal: the cluster first."""
-    role = [] if account.settings.iam_role.arn else [Role]
-    kinds = [Cluster, Schedule, SecurityGroup, ParameterGroup, SubnetGroup, *role, Bucket]
+    kinds = [Cluster, Schedule, SecurityGroup, ParameterGroup, SubnetGroup, Role, Bucket]
+    if account.settings.iam_role.arn:
+        kinds.remove(Role)
     return [kind(account) for kind in kinds]
 
 
@@ -108,10 +109,8 @@ def _finish_creation(account: Account, price: Price) -> str:
     for part in list_parts(account):
         part.ensure()
     host, port = find_endpoint(account.settings, account)
-    remove = remove_command(account.settings)
-    return (
-        f"The cluster answers at {host}:{port}.\nIt costs {price}, until it is removed:\n{remove}"
-    )
+    costs = f"It costs {price}, until it is removed:\n{remove_command(account.settings)}"
+    return f"The cluster answers at {host}:{port}.\n{costs}"
 
 
 def plan_removal(
@@ -185,10 +184,8 @@ def _group_by_owner(owned: Iterable[tuple[str, str]]) -> str:
 
 
 def _describe_kept(kept: list[tuple[str, str]]) -> str:
-    if not kept:
-        return ""
     how = "To remove that too, set teardown = True above, or run, with your options:"
-    return f"Kept: {_group_by_owner(kept)}.\n{how}\n{REMOVE}"
+    return f"Kept: {_group_by_owner(kept)}.\n{how}\n{REMOVE}" if kept else ""
 
 
 def _verify_removal(account: Account) -> str:
@@ -228,13 +225,10 @@ def describe_end(settings: Settings, run: str, keep: bool, everything: bool) -> 
         return f"At the end nothing is removed. This removes everything later:\n{later}"
     account = Account(settings, run=run, everything=everything)
     steps, parts = _plan_removals(account), {part.kind for part in list_parts(account)}
-    kept, owners = _list_kept(steps), {"missing": "of this run"}  # what is to be created
-    stays = bool(_list_kept(steps[:1]))
+    kept, stays = _list_kept(steps), _list_kept(steps[:1])
+    owners = {"missing": "of this run"}  # as this run creates what is missing
     gone = [step for step in steps if step.action != "keep" and step.resource in parts]
-    removed = [
-        (f"{step.resource} {step.name}", owners.get(step.state, step.state))
-        for step in ([] if stays else gone)
-    ]
+    removed = [(f"{s.resource} {s.name}", owners.get(s.state, s.state)) for s in gone if not stays]
     removes = f"this run removes {_group_by_owner(removed)}" if removed else "nothing is removed"
     keeps = f" It keeps {_group_by_owner(kept)}; --teardown removes that too." if kept else ""
     return f"At the end {removes}.{keeps}"
@@ -277,10 +271,10 @@ def _describe_cluster(account: Account, found: dict) -> list[tuple[str, str]]:
         lines += [("price", str(price)), ("", price.source), ("cost", spent)]
     except AwsError as error:
         lines.append(("price", str(error)))
-    when, remove = format_expiry(tags), remove_command(account.settings)
+    when, then = format_expiry(tags), PAUSED if Schedule(account).find() else NOT_PAUSED
     if has_expired(tags):
-        return [*lines, ("expired", f"{when}; remove it: {remove}")]
-    return [*lines, ("expires", f"{when}: {PAUSED if Schedule(account).find() else NOT_PAUSED}")]
+        return [*lines, ("expired", f"{when}; remove it: {remove_command(account.settings)}")]
+    return [*lines, ("expires", f"{when}: {then}")]
 
 
 def describe_running(settings: Settings) -> str:

@@ -90,8 +90,8 @@ class Schedule(Resource):
     def _choose_time(self, tags: list[dict]) -> dict:
         """Return when a cluster with these tags is paused, and as which role."""
         when = find_next_expiry(tags) or self.account.expires
-        role = (Role(self.account).find_own() or {"Arn": ""})["Arn"]
-        return {"Schedule": f"at({when.astimezone(UTC):%Y-%m-%dT%H:%M}:00)", "IamRole": role}
+        time = f"at({when.astimezone(UTC):%Y-%m-%dT%H:%M}:00)"
+        return {"Schedule": time, "IamRole": Role(self.account).find_arn()}
 
     def find_gaps(self, found: dict) -> Iterator:
         """Yield what differs from when and as which role the cluster should be paused."""
@@ -175,9 +175,8 @@ class Cluster(Resource):
                 return found
             if state in BROKEN or state.startswith("incompatible-"):
                 raise AwsError(
-                    f"The cluster {self.name} is in the state {state}, from which it does not "
-                    "recover; see its events in the AWS console, remove it "
-                    f"({remove_command(self.settings)}), and create it again."
+                    f"The cluster {self.name} is in the state {state}, which it does not leave; "
+                    f"remove it ({remove_command(self.settings)}) and create it again."
                 )
             if not found:
                 self.create()
@@ -189,7 +188,7 @@ class Cluster(Resource):
         """Yield what the settings ask of a cluster that is there already."""
         if found["ClusterStatus"] not in READY:
             yield found["ClusterStatus"], "", {}  # `ensure` waits for it before it asks
-        role = self.settings.iam_role.arn or (Role(self.account).find_own() or {"Arn": ""})["Arn"]
+        role = self.settings.iam_role.arn or Role(self.account).find_arn()
         if role and role not in [one["IamRoleArn"] for one in found.get("IamRoles", ())]:
             yield "no role", "modify_cluster_iam_roles", {"AddIamRoles": [role]}
         public = self.settings.cluster.access == "my-ip"
@@ -204,16 +203,20 @@ class Cluster(Resource):
     def delete(self, found: dict) -> None:
         """Delete it with its automatic snapshots, and wait until it is gone."""
         clock, days = Clock(self.account.progress), self.settings.cluster.final_snapshot_days
-        options = {"SkipFinalClusterSnapshot": not days}
-        if days:
-            snapshot = f"{self.name}-final-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-            options["FinalClusterSnapshotIdentifier"] = snapshot
-            options["FinalClusterSnapshotRetentionPeriod"] = days
+        name = f"{self.name}-final-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        keep = (
+            {}
+            if not days
+            else {
+                "FinalClusterSnapshotIdentifier": name,
+                "FinalClusterSnapshotRetentionPeriod": days,
+            }
+        )
         while found and self.account.may_remove(found["Tags"]):
             state = found["ClusterStatus"]
             if state not in GOING:
                 busy = ("ClusterNotFound", "InvalidClusterState")  # tried again at the next look
-                self.call("delete_cluster", busy, **options)
+                self.call("delete_cluster", busy, SkipFinalClusterSnapshot=not days, **keep)
             clock.wait(f"{self.name} is {state}")
             found = self.find()
 
@@ -242,8 +245,8 @@ def find_price(account: Account, found: dict | None) -> Price:
         why = code(error.__cause__) or "no answer"
     if kind not in PRICES["usd_per_node_hour"]:
         raise AwsError(
-            f"The price of {kind} could not be asked ({why}) and is not known here, so it can't be "
-            "compared with [CLUSTER] MAX_HOURLY_USD; let yourself ask it (statement "
+            f"The price of {kind} could not be asked ({why}), so it can't be compared with "
+            "[CLUSTER] MAX_HOURLY_USD; let yourself ask it (statement "
             f"{find_statements('pricing:GetProducts')}), or use ra3.large."
         )
     hour = PRICES["usd_per_node_hour"][kind]
@@ -253,14 +256,16 @@ def find_price(account: Account, found: dict | None) -> Price:
 
 def ask_price(account: Account, kind: str) -> float:
     """Return the price of a node per hour. Raises LookupError when the price list lacks it."""
-    fields = {"regionCode": account.region, "instanceType": kind}
-    fields["productFamily"] = "Compute Instance"
-    filters = [{"Type": "TERM_MATCH", "Field": key, "Value": fields[key]} for key in fields]
-    arguments = {"ServiceCode": "AmazonRedshift", "Filters": filters}
-    products = account.call("pricing", "get_products", **arguments)["PriceList"]
+    fields = (
+        ("regionCode", account.region),
+        ("instanceType", kind),
+        ("productFamily", "Compute Instance"),
+    )
+    filters = [{"Type": "TERM_MATCH", "Field": key, "Value": value} for key, value in fields]
+    listed = account.call("pricing", "get_products", ServiceCode="AmazonRedshift", Filters=filters)
     prices = [
         float(dimension["pricePerUnit"]["USD"])
-        for product in map(json.loads, products)
+        for product in map(json.loads, listed["PriceList"])
         for term in product["terms"]["OnDemand"].values()
         for dimension in term["priceDimensions"].values()
         if dimension["unit"] == "Hrs"

@@ -210,15 +210,18 @@ class Role(Resource):
             if not missing or "PermissionsBoundary" not in arguments:
                 raise
             raise AwsError(
-                f"The policy {BOUNDARY}, the permissions boundary of the role, is not in account "
+                f"The policy {BOUNDARY}, the role's permissions boundary, is not in account "
                 f"{self.account.id}; an administrator creates it once from docs/iam/boundary.json "
-                "(docs/redshift.md has the command), or set [IAM_ROLE] ARN to a role made "
-                "elsewhere."
+                "(see docs/redshift.md), or set [IAM_ROLE] ARN to a role made elsewhere."
             ) from error
 
     def find(self) -> dict | None:
         """Return the role."""
         return access.find_role(self.account)
+
+    def find_arn(self) -> str:
+        """Return its ARN; '' when it isn't there."""
+        return (self.find_own() or {"Arn": ""})["Arn"]
 
     def create(self) -> None:
         """Create it below the project's path, for this cluster alone."""

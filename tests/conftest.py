@@ -19,7 +19,7 @@ import nbformat
 import pytest
 import redshift_connector
 
-from lib import ROOT, config, provision, warehouse
+from lib import ROOT, config, warehouse
 from lib.load import load
 from lib.provision import cluster
 from lib.warehouse.base import TABLES
@@ -363,7 +363,6 @@ def settings(tmp_path):
 def project(tmp_path, monkeypatch):
     """Give settings of a project in a folder of its own, whose places are the default ones."""
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    monkeypatch.setattr(provision, "SAMPLE", tmp_path / "data" / "sample")
     (tmp_path / "dwh.cfg").touch()
 
     def make(**overrides) -> config.Settings:

@@ -1,4 +1,4 @@
-"""A plan: what will be created or removed, shown before it is carried out."""
+"""A plan: what will be created or removed, shown before it is applied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ProvisionError(UserError):
 
 @dataclass(frozen=True)
 class Step:
-    """One resource: what it is, where, its state, what will be done with it, and what it costs."""
+    """What is done with one resource: create, update, keep, delete or none, and what it costs."""
 
     resource: str
     name: str
@@ -26,19 +26,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of creating or removing everything for a target, in order.
+    """The steps that create or remove everything for a target, in order.
 
-    `header`: what else to know before confirming, labelled.
-    `confirmation`: what is said while that is lacking; empty when nothing needs it.
-    `closing`: called after the last step, for the last words.
-    `resume`: what is said after a step that failed.
-    `kept`: what stays though it is ours, said while nothing is carried out.
+    `header`: what else to know before confirming, as pairs of label and text.
+    `confirmation`: how to confirm; empty when the plan needs no confirmation.
+    `check`: called before the first step. `closing`: called after the last one, for a last text.
+    `resume`: what to do after a step that failed. `kept`: what stays though it is ours.
     """
 
     target: str
     steps: tuple[Step, ...]
     header: tuple[tuple[str, str], ...] = ()
     confirmation: str = ""
+    check: Callable[[], object] = str
     closing: Callable[[], str] = str
     resume: str = ""
     kept: str = ""
@@ -48,7 +48,7 @@ class Plan:
         table = [("action", "resource", "name", "state", "cost"), *rows]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-        return "\n".join([labelled(("target", self.target), *self.header), "", *lines])
+        return "\n".join([align_labels(("target", self.target), *self.header), "", *lines])
 
     @property
     def pending(self) -> tuple[Step, ...]:
@@ -57,14 +57,18 @@ class Plan:
 
     @property
     def how_to_confirm(self) -> str:
-        """The words that would carry the plan out."""
-        said = self.confirmation if self.pending else "Nothing to do."
-        return f"{said}\n{self.kept}".rstrip()
+        """What to do so that the plan is applied."""
+        text = self.confirmation if self.pending else "Nothing to do."
+        return f"{text}\n{self.kept}".rstrip()
 
     def apply(self, confirm: bool = False) -> str:
-        """Carry the plan out, unless it needs a confirmation that is lacking; say what was done."""
+        """Apply the steps, unless a confirmation is needed and lacking; return what was done.
+
+        Raises the error of a step that failed, with what was done before it.
+        """
         if not self.pending or (self.confirmation and not confirm):
             return self.how_to_confirm
+        self.check()
         done: list[str] = []
         for step in self.pending:
             try:
@@ -76,7 +80,7 @@ class Plan:
         return f"Done: {', '.join(done)}.\n{self.closing()}".rstrip()
 
 
-def labelled(*lines: tuple[str, str]) -> str:
-    """Return lines of a label and a text, the texts below one another."""
+def align_labels(*lines: tuple[str, str]) -> str:
+    """Return one line for each pair of label and text, with the texts aligned."""
     width = max(len(label) for label, _ in lines)
     return "\n".join(f"{label:{width}} {text}" for label, text in lines)

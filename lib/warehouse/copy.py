@@ -14,8 +14,8 @@ from functools import cached_property
 from io import BufferedReader
 
 from lib import SourceError, aws
-from lib.provision import cluster
-from lib.provision.resources import BOUNDARY, LOADS
+from lib.warehouse import access
+from lib.warehouse.access import BOUNDARY, LOADS
 from lib.warehouse.base import Conflict, ConnectionLost, CopyError, Warehouse
 from lib.warehouse.templates import WarehouseError, columns_of, render
 
@@ -36,12 +36,12 @@ class Copying(Warehouse):
     @cached_property
     def role(self) -> str:
         """The ARN of the role that COPY reads with."""
-        return cluster.role_arn(self.settings)
+        return access.find_role_arn(self.settings)
 
     @cached_property
     def bucket(self) -> dict[str, str]:
         """The project's own bucket and the account that it must belong to."""
-        return cluster.bucket(self.settings)
+        return access.get_bucket(self.settings)
 
     def stage(self, kind: str, fields: Mapping, parts: list[str], batch_id: int) -> dict[str, int]:
         """Copy files of a folder or of S3 into a kind's staging table; return each one's records.
@@ -115,7 +115,7 @@ class Copying(Warehouse):
 class _Scratch:
     """A folder of one COPY in the project's bucket.
 
-    `bucket`: its name and the account that it must belong to, as of `cluster.bucket`.
+    `bucket`: its name and the account that it must belong to, as of `access.get_bucket`.
     """
 
     def __init__(self, client, bucket: dict[str, str]):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from lib.config import Settings
-from lib.provision import cluster
+from lib.warehouse import access
+from lib.warehouse.access import READER
 from lib.warehouse.base import MARK, PATIENCE, TABLES, VIEWS, Busy, Conflict, ConnectionLost
 from lib.warehouse.copy import Copying
 from lib.warehouse.templates import BOUND, WarehouseError, render
@@ -30,7 +31,7 @@ class Redshift(Copying):
     def __init__(self, settings: Settings, read_only: bool = False):
         self.settings, self.read_only = settings, read_only
         self.closing = ExitStack()
-        self.host, self.port = cluster.endpoint(settings)
+        self.host, self.port = access.find_endpoint(settings)
         self.label = f"redshift · {settings.cluster.identifier} · {self.host}:{self.port}"
         self.place = f"The database {settings.db.name} on {self.host}"
         self._open()
@@ -43,7 +44,7 @@ class Redshift(Copying):
         """Open a further connection to the same database; `close` closes it too."""
         import redshift_connector
 
-        user, password = cluster.credentials(self.settings, self.read_only)
+        user, password = access.get_credentials(self.settings, self.read_only)
         try:
             # A timeout of the driver's own would also end every statement that takes longer.
             socket.create_connection((self.host, self.port), TIMEOUT).close()
@@ -60,7 +61,7 @@ class Redshift(Copying):
         except (redshift_connector.Error, OSError) as error:
             why = _explain_failure(self.host, self.port, error)
             if self.read_only and _read_fields(error):
-                why += f"; run 02_schema first, which makes {cluster.READER}"
+                why += f"; run 02_schema first, which makes {READER}"
             raise WarehouseError(why) from None
         connection.autocommit = True  # begin, commit and rollback are statements of ours
         self.closing.callback(_close, connection)
@@ -76,7 +77,7 @@ class Redshift(Copying):
         if not self.read_only:
             return super()._explain_no_mark(objects)
         return (
-            f"{self.place} shows {cluster.READER} no mark of this project; run 02_schema, which "
+            f"{self.place} shows {READER} no mark of this project; run 02_schema, which "
             "lets it in where this project made the database."
         )
 
@@ -87,15 +88,15 @@ class Redshift(Copying):
 
     def grant_reader(self) -> None:
         """Create the user that queries run as, and let it read the model and nothing else."""
-        reader = {"reader": cluster.READER, "home": self.home, "tables": (MARK, *TABLES, *VIEWS)}
-        if (cluster.READER,) not in self.rows("access/users"):
+        reader = {"reader": READER, "home": self.home, "tables": (MARK, *TABLES, *VIEWS)}
+        if (READER,) not in self.rows("access/users"):
             try:
                 self.run("access/reader", reader)
             except WarehouseError as error:
                 raise WarehouseError(
-                    f"{self.settings.db.user} may not create the user {cluster.READER}, "
+                    f"{self.settings.db.user} may not create the user {READER}, "
                     f"which queries run as ({error}). Let an administrator run: create user "
-                    f"{cluster.READER} password disable; then run 02_schema again."
+                    f"{READER} password disable; then run 02_schema again."
                 ) from error
         self.run("access/grants", reader | {"own": not self.settings.db.host})
 

@@ -1,27 +1,19 @@
-"""The policies in docs/iam: enough for the work, and for nothing more."""
+"""The policies in docs/iam and of COPY's role: enough for the work, and for nothing more."""
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
 
-from lib import ROOT
-from lib.provision import cluster, resources
-from tests.provision.test_cluster import (
-    BUCKET,
-    actions,
-    created,
-    double,
-    made,
-    place,
-    removed,
-    started,
-)
+from lib import ROOT, aws
+from lib.account import Account
+from lib.provision import redshift, resources
+from lib.warehouse import access
+from tests.provision.helpers import BUCKET, actions, created, made, place, remove
 from tests.standin import policy
-from tests.standin.aws import ACCOUNT, BOUNDARY, is_write
-
-__all__ = ["double", "started"]  # fixtures
+from tests.standin.aws import ACCOUNT, BOUNDARY, is_write, permissions
 
 COPY_ROLE = f"arn:aws:iam::{ACCOUNT}:role/sparkify-dwh/sparkify-dwh-copy"
 THEIR_ROLE = f"arn:aws:iam::{ACCOUNT}:role/admin"
@@ -60,37 +52,37 @@ def test_who_provisions_may_write_the_role_within_its_boundary(action):
     assert policy.permits(policy.statements("provision"), action, COPY_ROLE, BOUND)
 
 
-def test_who_provisions_may_do_all_that_it_takes(double):
-    double.holds = policy.statements("provision")
+def test_who_provisions_may_do_all_that_it_takes(cloud):
+    cloud.holds = policy.statements("provision")
     created()
     created(made(log_data="s3://udacity-dend/other"))  # another place to read: another policy
-    assert removed(made()).endswith("is left.")
+    assert remove().endswith("is left.")
 
 
-def test_the_role_is_made_within_its_boundary_and_brought_back_into_it(double):
+def test_the_role_is_made_within_its_boundary_and_brought_back_into_it(cloud):
     settings = created()
-    iam, about = double.client("iam"), {"RoleName": "sparkify-dwh-copy"}
+    iam, about = cloud.client("iam"), {"RoleName": "sparkify-dwh-copy"}
     boundary = iam.get_role(**about)["Role"]["PermissionsBoundary"]
     assert boundary["PermissionsBoundaryArn"] == BOUNDARY
     iam.delete_role_permissions_boundary(**about)  # as an earlier version made it
-    double.holds = policy.statements("provision")
-    plan = cluster.creation(settings, len)
+    cloud.holds = policy.statements("provision")
+    plan = redshift.plan_creation(settings, len)
     assert actions(plan)["role"] == "update"
     plan.apply(True)
     assert "PermissionsBoundary" in iam.get_role(**about)["Role"]
-    assert set(actions(cluster.creation(settings)).values()) == {"keep"}
+    assert set(actions(redshift.plan_creation(settings)).values()) == {"keep"}
 
 
-def test_a_missing_boundary_is_said_with_who_makes_it_and_from_what(double):
-    double.boundaries = set()
+def test_a_missing_boundary_is_said_with_who_makes_it_and_from_what(cloud):
+    cloud.boundaries = set()
     words = (
         r"The policy sparkify-dwh-boundary, .* is not in account \d+; an administrator creates it "
         r"once from docs/iam/boundary.json .*docs/redshift.md.*\[IAM_ROLE\] ARN"
     )
-    with pytest.raises(cluster.ClusterError, match=words):
+    with pytest.raises(aws.AwsError, match=words):
         created()
-    assert "iam:PutRolePolicy" not in double.calls
-    assert "redshift:CreateCluster" not in double.calls
+    assert "iam:PutRolePolicy" not in cloud.calls
+    assert "redshift:CreateCluster" not in cloud.calls
 
 
 def test_the_boundary_holds_all_that_the_role_reads_and_no_change():
@@ -107,14 +99,14 @@ def test_the_boundary_holds_all_that_the_role_reads_and_no_change():
     assert allowed == reads | {"redshift:PauseCluster"}
 
 
-def test_the_boundary_is_named_in_the_accounts_own_partition(double):
-    site = resources.Site(made(), len)
+def test_the_boundary_is_named_in_the_accounts_own_partition(cloud):
+    site = Account(made(), len)
     assert resources.Role(site).boundary == BOUNDARY
     site.partition = "aws-cn"
     assert resources.Role(site).boundary == BOUNDARY.replace("arn:aws:", "arn:aws-cn:")
 
 
-def test_with_a_role_made_elsewhere_no_right_over_roles_is_needed(double):
+def test_with_a_role_made_elsewhere_no_right_over_roles_is_needed(cloud):
     def raw(name: str) -> dict[str, dict]:
         text = (ROOT / "docs" / "iam" / f"{name}.json").read_text()
         return {statement["Sid"]: statement for statement in json.loads(text)["Statement"]}
@@ -124,9 +116,110 @@ def test_with_a_role_made_elsewhere_no_right_over_roles_is_needed(double):
     theirs = whole["PassRole"] | {"Resource": "arn:aws:iam::ACCOUNT:role/ROLE"}
     assert without == {sid: whole[sid] for sid in without} | {"PassRole": theirs}
 
-    place(double, "role", "theirs", [])
-    double.calls.clear()
-    double.holds = policy.statements("provision-without-role", ROLE="theirs")
+    place(cloud, "role", "theirs", [])
+    cloud.calls.clear()
+    cloud.holds = policy.statements("provision-without-role", ROLE="theirs")
     settings = created(made(arn=f"arn:aws:iam::{ACCOUNT}:role/theirs"))
-    assert removed(settings).endswith("is left.")
-    assert not [call for call in double.calls if call.startswith("iam:") and is_write(call)]
+    assert remove(settings=settings).endswith("is left.")
+    assert not [call for call in cloud.calls if call.startswith("iam:") and is_write(call)]
+
+
+def test_the_role_reads_what_is_configured_and_nothing_else(cloud):
+    arn = access.find_role_arn(created())
+    reads = functools.partial(cloud.readable, arn)
+    assert reads("udacity-dend", "log_data/2018/11/events.json") == ""
+    assert reads("udacity-dend", "log_json_path.json") == ""
+    assert reads(BUCKET, "any/manifest") == ""
+    assert reads("udacity-dend", "log_data/", "s3:ListBucket") == ""
+    assert reads("udacity-dend", "", "s3:GetBucketLocation") == ""
+    for bucket, key, action in (
+        ("udacity-dend", "other/file.json", "s3:GetObject"),
+        ("udacity-dend", "log_data_private/file.json", "s3:GetObject"),
+        ("udacity-dend", "", "s3:ListBucket"),
+        ("payroll", "log_data/file.json", "s3:GetObject"),
+        (BUCKET, "any/manifest", "s3:PutObject"),
+    ):
+        assert "not authorized to perform" in reads(bucket, key, action)
+    trust = cloud.client("iam").get_role(RoleName="sparkify-dwh-copy")["Role"]
+    condition = trust["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringLike"]
+    assert condition == {
+        "sts:ExternalId": f"arn:aws:redshift:us-west-2:{ACCOUNT}:dbuser:sparkify-dwh/*"
+    }
+
+
+def test_local_data_lets_the_role_read_the_scratch_bucket_only(cloud, tmp_path):
+    nowhere = {"log_data": str(tmp_path), "song_data": str(tmp_path), "log_jsonpath": ""}
+    arn = access.find_role_arn(created(made(**nowhere)))
+    assert cloud.readable(arn, BUCKET, "batch/events.json") == ""
+    assert cloud.readable(arn, "udacity-dend", "log_data/a.json") != ""
+
+
+def allowed(name: str) -> set[str]:
+    document = json.loads((ROOT / "docs" / "iam" / f"{name}.json").read_text())
+    assert document["Version"] == "2012-10-17"
+    sids = [statement["Sid"] for statement in document["Statement"]]
+    assert len(set(sids)) == len(sids)
+    listed = [statement["Action"] for statement in document["Statement"]]
+    return {a for actions in listed for a in ([actions] if isinstance(actions, str) else actions)}
+
+
+def lacking(calls: list[str], name: str) -> set[str]:
+    return {one for call in calls for one in permissions(call)} - allowed(name)
+
+
+def test_the_policy_of_provisioning_allows_every_call_that_it_makes(cloud):
+    settings = made(audit_logs=True, access="vpc")
+    created(made())
+    created(made(client_cidr="198.51.100.9"))
+    created(settings)
+    cloud.client("redshift").pause_cluster(ClusterIdentifier="sparkify-dwh")
+    cloud.calls.clear()
+    created(settings)
+    redshift.describe_status(settings)
+    remove(settings=made(final_snapshot_days=1))
+    assert lacking(cloud.calls, "provision") == set()
+
+
+def test_the_policies_of_loading_and_analysing_allow_what_a_connection_needs(cloud):
+    settings = created()
+    cloud.calls.clear()
+    access.find_endpoint(settings)
+    access.get_credentials(settings)
+    assert lacking(cloud.calls, "analyse") == set()
+    access.find_role_arn(settings)
+    access.get_bucket(settings)
+    s3 = cloud.client("s3")
+    s3.put_object(Bucket=BUCKET, Key="batch/manifest", Body=b"{}")
+    s3.list_objects_v2(Bucket=BUCKET)
+    s3.get_object(Bucket=BUCKET, Key="batch/manifest")
+    s3.delete_object(Bucket=BUCKET, Key="batch/manifest")
+    assert lacking(cloud.calls, "load") == set()
+
+
+@pytest.mark.parametrize("name", ["provision", "load", "analyse"])
+def test_no_policy_allows_more_than_it_names(name):
+    assert [action for action in allowed(name) if "*" in action] == []
+    document = json.loads((ROOT / "docs" / "iam" / f"{name}.json").read_text())
+    for statement in document["Statement"]:
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            reads = action.split(":")[1].startswith(("Describe", "Get", "List"))
+            unscoped = action.endswith("ScheduledAction")  # AWS takes no resource for these
+            assert reads or unscoped or statement["Resource"] != "*", action
+
+
+@pytest.mark.parametrize(
+    ("action", "named"),
+    [("ec2:CreateSecurityGroup", "CreateSecurityGroup"), ("redshift:CreateCluster",) * 2],
+)
+def test_a_denied_action_names_itself_the_statement_that_allows_it_and_what_was_done(
+    cloud, action, named
+):
+    cloud.denied = {action}
+    named = named.removeprefix("redshift:")
+    words = (
+        rf"lacks the action {action} on .*; statement {named} of docs/iam/provision.json has it\. "
+        rf"Done before that: create bucket {BUCKET}, create role .*\. Run again, .*may cost"
+    )
+    with pytest.raises(aws.AwsError, match=words):
+        created()

@@ -296,7 +296,7 @@ class Aws:
                 about = {key: value for key, value in vars(one).items() if key not in hidden}
                 found["cluster", name] = about
             for kind, groups in (
-                ("parameters", backend.parameter_groups),
+                ("parameter group", backend.parameter_groups),
                 ("subnet group", backend.subnet_groups),
             ):
                 found |= {(kind, k): vars(v) for k, v in groups.items() if "default." not in k}

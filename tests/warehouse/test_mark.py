@@ -12,6 +12,7 @@ import pytest
 from lib import UserError, config, provision, run, sample, scratch, warehouse
 from lib.analyse import findings
 from lib.load import LoadError
+from lib.provision import local
 from lib.provision.plan import ProvisionError
 from lib.warehouse import export
 from lib.warehouse.base import TABLES
@@ -55,7 +56,7 @@ def test_a_file_that_somebody_else_made_is_refused_everywhere_and_left_as_it_is(
         theirs.execute(made_by_them)
     before = settings.database.read_bytes()
     said = [
-        refused(provision._create_database, settings),
+        refused(local.plan_database, settings),
         refused(warehouse.connect, settings),
         refused(provision.removal, settings),
         refused(export.export, settings, tmp_path / "star"),
@@ -120,11 +121,11 @@ def test_a_log_beside_a_file_that_somebody_else_made_is_not_merged_into_it(proje
 def test_what_01_makes_is_ours_and_a_file_that_says_nothing_is_not_removed(project, tmp_path):
     settings = project(database=tmp_path / "new.duckdb")
     duckdb.connect(str(settings.database)).close()
-    step = provision._remove_database(settings)
+    step = local.plan_removing_database(settings)
     assert (step.action, step.apply) == ("keep", None)
     settings.database.unlink()
-    provision._create_database(settings).apply()
-    step = provision._remove_database(settings)
+    local.plan_database(settings).apply()
+    step = local.plan_removing_database(settings)
     assert (step.state, step.action) == ("exists", "delete")
 
 
@@ -161,9 +162,9 @@ def test_tables_whose_making_was_cut_off_are_made_by_the_next_try(
 def test_the_sample_is_removed_only_together_with_its_own_database(project, tmp_path):
     (tmp_path / "data" / "sample").mkdir(parents=True)
     for other in ("other.duckdb", "data/warehouse.duckdb"):
-        steps = provision._remove_data(project(database=tmp_path / other))
+        steps = local.plan_removing_data(project(database=tmp_path / other))
         assert [step.action for step in steps] == ["keep"]
-    steps = provision._remove_data(project())
+    steps = local.plan_removing_data(project())
     assert [step.action for step in steps] == ["delete"]
 
 
@@ -171,35 +172,37 @@ def test_01_makes_a_sample_that_lost_files_anew(project, monkeypatch):
     settings = project()
     small = sample.make
     monkeypatch.setattr(sample, "make", lambda folder: small(folder, scale=0.05, songs=40))
-    (step,) = provision._create_data(settings)
+    (step,) = local.plan_data(settings)
     assert (step.state, step.action) == ("missing", "create")
     step.apply()
-    (step,) = provision._create_data(settings)
+    (step,) = local.plan_data(settings)
     assert step.action == "keep"
-    next(provision.SAMPLE.rglob("*-events.json")).unlink()
-    (step,) = provision._create_data(settings)
+    next(Path(settings.log_data).parent.rglob("*-events.json")).unlink()
+    (step,) = local.plan_data(settings)
     assert (step.state, step.action) == ("incomplete", "create")
     step.apply()
-    (step,) = provision._create_data(settings)
+    (step,) = local.plan_data(settings)
     assert step.action == "keep"
 
 
 def test_05_clears_what_an_interrupted_removal_of_the_sample_left(project):
     settings = project()
-    left = provision.SAMPLE.with_name(f".sparkify-9999999-{scratch.HOST}-x")  # no such process
+    left = Path(settings.log_data).parent.with_name(
+        f".sparkify-9999999-{scratch.HOST}-x"
+    )  # no such process
     (left / "log_data").mkdir(parents=True)
-    (step,) = provision._remove_data(settings)
+    (step,) = local.plan_removing_data(settings)
     assert step.action == "delete"
     step.apply()
     assert not left.exists()
-    (step,) = provision._remove_data(settings)
+    (step,) = local.plan_removing_data(settings)
     assert step.action == "none"
 
 
 def test_a_file_that_may_not_be_removed_is_one_sentence(project, monkeypatch):
     settings = project()
-    provision._create_database(settings).apply()
-    step = provision._remove_database(settings)
+    local.plan_database(settings).apply()
+    step = local.plan_removing_database(settings)
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")

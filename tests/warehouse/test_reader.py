@@ -92,7 +92,7 @@ def test_who_holds_the_loaders_policy_can_load_and_look(loaded, double, monkeypa
     loaded.dwh.reopen()
     loaded.log(event(itemInSession=3), file="more.json")
     loaded.load()
-    assert "songplays 3 rows" in provision._with_loaded("", loaded.settings)
+    assert "songplays 3 rows" in provision._add_loaded("", loaded.settings)
 
 
 def test_a_password_of_the_reader_does_not_open_the_admin(loaded, double):

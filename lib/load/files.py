@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +60,7 @@ class Batch:
     remote: bool = False
     rejects: list[Reject] = field(default_factory=list)
     first_keys: dict[str, str] = field(default_factory=dict)
+    last_keys: Set[str] = frozenset()
     verified: dict[str, Identity] = field(default_factory=dict)
 
     @property
@@ -71,11 +72,15 @@ class Batch:
         """Note the JSON keys of a file's first line; return whether that is a record."""
         try:
             record = json.loads(line.removeprefix(BOM_UTF8).decode())
-            for name in record if isinstance(record, dict) else ():
-                self.first_keys.setdefault(name.encode().decode()[:LONG_NAME], key)
+            if not isinstance(record, dict):
+                return False
+            if record.keys() != self.last_keys:  # of most files they are the same
+                for name in record:
+                    self.first_keys.setdefault(name.encode().decode()[:LONG_NAME], key)
+                self.last_keys = record.keys()
         except (ValueError, RecursionError):
             return False
-        return isinstance(record, dict)
+        return True
 
 
 def list_files(place: str, settings: Settings | None = None) -> list[File]:
@@ -233,17 +238,21 @@ def _count_open_line(end: bytes) -> int:
 
 def identify_file(path: str | int) -> Identity:
     """Return the identity of a file, named by its path or an open handle."""
-    stat = os.stat(path)
-    numbers = stat.st_size, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
-    return Identity(*(number % 2**63 for number in numbers))  # as a column of bigint holds it
+    stat, most = os.stat(path), 2**63 - 1  # as a column of bigint holds it
+    device, inode = stat.st_dev & most, stat.st_ino & most
+    return Identity(stat.st_size, device, inode, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def require_unchanged(file: File, handle: int | None = None) -> None:
+def require_unchanged(file: File) -> None:
     """Raise SourceError unless a file still has its identity, or is in S3."""
     with _explain(file):
-        if file.identity and identify_file(handle or file.path) != file.identity:
-            said = f"{file.key} changed while it was read; load again. Nothing was loaded."
-            raise SourceError(said)
+        _compare_identity(file, file.path)
+
+
+def _compare_identity(file: File, path: str | int) -> None:
+    if file.identity and identify_file(path) != file.identity:
+        said = f"{file.key} changed while it was read; load again. Nothing was loaded."
+        raise SourceError(said)
 
 
 @contextmanager
@@ -262,7 +271,7 @@ def _read_file(file: File) -> bytes:
         handle = os.open(file.path, os.O_RDONLY)
         try:
             body = os.read(handle, LARGE)
-            require_unchanged(file, handle)
+            _compare_identity(file, handle)
         finally:
             os.close(handle)
     return body

@@ -18,7 +18,7 @@ FLOORS = (
     ("warehouse",),
 )  # each imports lower ones only
 SUFFIXES = {".cfg", ".css", ".example", ".html", ".in", ".ini", ".ipynb", ".j2", ".js", ".json"}
-SUFFIXES |= {".lock", ".md", ".mplstyle", ".py", ".sql", ".toml", ".yaml", ".yml", ""}
+SUFFIXES |= {".txt", ".lock", ".md", ".mplstyle", ".py", ".sql", ".toml", ".yaml", ".yml", ""}
 PICTURES = {"docs", "benchmarks", "tests/analyse/baseline"}
 
 

@@ -1,5 +1,5 @@
--- What the reader may do: read the model. On a cluster of our own nobody but the admin creates
--- anything beside it, which everybody otherwise may.
+-- The reader may read the model. On a cluster of our own only the admin may create anything in its
+-- schema; by default every user may.
 {% if own %}
 revoke create on schema {{ home }} from public;
 

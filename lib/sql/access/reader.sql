@@ -1,2 +1,2 @@
--- Who only asks; without a password, so that only AWS lets it in, for minutes.
+-- The user that queries run as. It has no password: AWS gives out a temporary one.
 create user {{ reader }} password disable

@@ -1,2 +1,2 @@
--- A session has one cursor at a time.
+-- Close the cursor: a session can have one at a time.
 close export

@@ -1,2 +1,2 @@
--- A table to be fetched a few rows at a time; within a transaction.
+-- Open a cursor on a table, within a transaction, to fetch it some rows at a time.
 declare export cursor for select * from {{ table }}

@@ -1,2 +1,2 @@
--- The next rows of it. From a cluster of one node a cursor gives at most 1,000 at once.
+-- The next rows of the cursor: at most 1,000, the limit of a single-node cluster.
 fetch forward 1000 from export

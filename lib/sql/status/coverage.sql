@@ -1,3 +1,3 @@
--- How many plays are matched to a song of the catalogue.
+-- Number of plays, and of those matched to a song of the catalogue.
 select count(*) as plays, count(song_id) as matched
 from songplays

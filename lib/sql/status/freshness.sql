@@ -1,3 +1,3 @@
--- The time that the events are of.
+-- Time of the first and of the last event.
 select min(start_time) as first_event, max(start_time) as last_event
 from staging_events

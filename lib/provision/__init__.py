@@ -12,9 +12,7 @@ from dataclasses import replace
 from lib import warehouse
 from lib.config import Settings
 from lib.provision import local, redshift
-from lib.provision.plan import Plan, ProvisionError, Step
-
-__all__ = ["Plan", "ProvisionError", "Step", "creation", "describe_end", "removal", "status"]
+from lib.provision.plan import Plan
 
 
 def creation(settings: Settings, run: str = "") -> Plan:

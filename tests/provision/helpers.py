@@ -129,7 +129,7 @@ def place(cloud: Aws, kind: str, name: str, tags: list) -> None:
     elif kind == "parameter group":
         redshift.create_cluster_parameter_group(
             ParameterGroupName=name,
-            ParameterGroupFamily="redshift-1.0",
+            ParameterGroupFamily="redshift-2.0",
             Description="theirs",
             Tags=tags,
         )

@@ -36,7 +36,7 @@ given = dict(pair.split("=", 1) for pair in sys.argv[1:])
 settings = config.load("dwh.cfg.example", environ={}, **given)
 made = {}
 for service in ("sts", "redshift", "ec2", "iam", "s3", "pricing"):
-    made[service] = aws.client(settings, service)  # of our one region, and without a connection
+    made[service] = aws.client(settings, service)  # of one region, not connected
 aws.client = lambda settings, service, *_, **__: made[service]
 while kind := os.read(0, 1):
     pid = os.fork()

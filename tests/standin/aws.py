@@ -25,7 +25,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import ClassVar
 from unittest import mock
@@ -65,7 +64,6 @@ BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/sparkify-dwh-boundary"
 
 # S3 has no action in a request: its method, what it is about, and its first telling parameter.
 S3 = {
-    ("GET", "service", ""): "ListBuckets",
     ("PUT", "bucket", ""): "CreateBucket",
     ("DELETE", "bucket", ""): "DeleteBucket",
     ("HEAD", "bucket", ""): "HeadBucket",
@@ -93,7 +91,6 @@ TELLING = {telling for _, _, telling in S3 if telling}
 
 # What IAM calls an operation of the API, where that is not its name.
 PERMISSIONS = {
-    "s3:ListBuckets": ["s3:ListAllMyBuckets"],
     "s3:CreateBucket": ["s3:CreateBucket", "s3:TagResource"],
     "s3:HeadBucket": ["s3:ListBucket"],
     "s3:ListObjectsV2": ["s3:ListBucket"],
@@ -389,10 +386,10 @@ class Aws:
         boundary = policy.statements("boundary") if roles[0].permissions_boundary_arn else None
         if boundary is not None and not policy.permits(boundary, action, resource, {}):
             return f"User: {role_arn} is not authorized to perform: {action} (its boundary)"
-        for document in roles[0].policies.values():
-            for statement in json.loads(document)["Statement"]:
-                if _allows(statement, action, resource, key):
-                    return ""
+        documents = roles[0].policies.values()
+        own = [one for document in documents for one in json.loads(document)["Statement"]]
+        if policy.permits(own, action, resource, {"s3:prefix": key}):
+            return ""
         return f"User: {role_arn} is not authorized to perform: {action} on resource: {resource}"
 
     def __call__(self, environ: dict, start_response: Callable):
@@ -505,7 +502,7 @@ class Aws:
             raise Refusal("InvalidClusterState", "You can only resume a paused cluster.")
 
     def _refuse_CreateClusterParameterGroup(self, request: Request, backend) -> None:  # noqa: N802
-        if request.parameters["ParameterGroupFamily"] not in ("redshift-1.0", "redshift-2.0"):
+        if request.parameters["ParameterGroupFamily"] != "redshift-2.0":
             raise Refusal("InvalidParameterValue", "The parameter group family is not valid.")
         if request.parameters["ParameterGroupName"] in backend.parameter_groups:
             raise Refusal("ClusterParameterGroupAlreadyExists", "It exists already.")
@@ -644,12 +641,6 @@ class Aws:
         described = RedshiftBackend.describe_cluster_parameters
         yield RedshiftBackend, "describe_cluster_parameters", parameters_of(described)
 
-        def options(response):
-            wanted = response._get_param("NodeType")
-            offered = [{"NodeType": n} for n in aws.node_types if wanted in (None, "", n)]
-            return ActionResult({"OrderableClusterOptions": offered})
-
-        yield RedshiftResponse, "describe_orderable_cluster_options", options
         permission = FakeBucket.get_permission
 
         def over_tls(bucket, action, resource):  # plain HTTP stands for TLS here
@@ -752,20 +743,3 @@ def parameters_of(original: Callable) -> Callable:
         ]
 
     return describe
-
-
-def _allows(statement: dict, action: str, resource: str, prefix: str) -> bool:
-    """Whether a policy's statement allows an action, with its s3:prefix condition."""
-    listed = {
-        key: value if isinstance(value, list) else [value]
-        for key, value in statement.items()
-        if key in ("Action", "Resource")
-    }
-    fits = any(fnmatchcase(action, one) for one in listed["Action"]) and any(
-        fnmatchcase(resource, one) for one in listed["Resource"]
-    )
-    wanted = statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix")
-    if wanted is None:
-        return fits and statement["Effect"] == "Allow"
-    wanted = wanted if isinstance(wanted, list) else [wanted]
-    return fits and any(fnmatchcase(prefix, one) for one in wanted)

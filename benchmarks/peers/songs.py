@@ -11,7 +11,7 @@ import jinja2  # noqa: F401
 import pandas  # noqa: F401
 
 from lib import config, warehouse
-from lib.load import source
+from lib.load.files import Batch, gather
 from lib.load.records import SONGS
 
 
@@ -20,8 +20,9 @@ def stage(data: str, file: str) -> int:
     opened = warehouse.connect(config.load(environ={}, database=file), create=True)
     opened.create_schema()
     with tempfile.TemporaryDirectory() as scratch, opened.transaction():
-        batch = source.gather(SONGS, data, {}, Path(scratch))
-        opened.stage(batch, 1)
+        batch = Batch(SONGS, data)
+        gather(batch, Path(scratch), {}, {})
+        opened.stage(SONGS.name, SONGS.fields, batch.parts, 1)
     opened.close()
     return batch.records
 

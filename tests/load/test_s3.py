@@ -321,6 +321,7 @@ def test_what_else_goes_wrong_is_said_with_the_place(client, bucket, sent):
 
 
 @pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("layout", ["lines", "pretty", "gzip"])
 def test_every_layout_gives_what_it_gives_from_a_folder(
     tmp_path, write, event, gathered, bucket, layout, strict
 ):

@@ -11,7 +11,7 @@ import jinja2  # noqa: F401
 import pandas  # noqa: F401
 
 from lib import config, warehouse
-from lib.load.files import Batch, gather
+from lib.load.files import Batch, gather_files
 from lib.load.records import SONGS
 
 
@@ -21,7 +21,7 @@ def stage(data: str, file: str) -> int:
     opened.create_schema()
     with tempfile.TemporaryDirectory() as scratch, opened.transaction():
         batch = Batch(SONGS, data)
-        gather(batch, Path(scratch), {}, {})
+        gather_files(batch, Path(scratch), {}, {})
         opened.stage(SONGS.name, SONGS.fields, batch.parts, 1)
     opened.close()
     return batch.records

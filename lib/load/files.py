@@ -130,7 +130,7 @@ def _walk(folder: str) -> Iterator[str]:
                     )
 
 
-def gather(
+def gather_files(
     batch: Batch,
     scratch: Path,
     known: Mapping[str, str],
@@ -158,7 +158,7 @@ def gather(
             batch.note_keys(uri, s3.read_start(client, uri).partition(b"\n")[0])
         return
     if client:
-        s3.fetch(client, new, s3.CACHE)
+        s3.fetch_files(client, new, s3.CACHE)
     _read_files(batch, new, known, scratch / f"{batch.kind.name}.json")
 
 

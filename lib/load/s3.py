@@ -120,7 +120,7 @@ def read_start(client, uri: str) -> bytes:
         return client.get_object(Bucket=bucket, Key=key, Range="bytes=0-65535")["Body"].read()
 
 
-def fetch(client, files: list[File], cache: Path) -> None:
+def fetch_files(client, files: list[File], cache: Path) -> None:
     """Set each file's path, in `cache`; download those that are not there yet.
 
     Raises SourceError when an object can't be read, or is no longer the one that was listed.

@@ -330,7 +330,7 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]), int(sys.argv[3])))
 try:
     batch = files.Batch(records.EVENTS, sys.argv[1], one_by_one=bool(sys.argv[4:]))
-    files.gather(batch, Path(sys.argv[2]), {}, {})
+    files.gather_files(batch, Path(sys.argv[2]), {}, {})
     print(batch.records, "records", len(batch.rejects), "rejects")
 except UserError as error:
     print(error)

@@ -33,11 +33,11 @@ TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds,
 
 
 class _Refused(Exception):
-    """An engine refused records of a kind; reading them one by one will say which."""
+    """An engine refused records of some files; reading them one by one will say which."""
 
-    def __init__(self, kind: Kind, reason: str):
+    def __init__(self, files: set[str], reason: str):
         super().__init__(reason)
-        self.kind = kind
+        self.files = files
 
 
 class _Replace(Exception):
@@ -90,7 +90,7 @@ class _Loader:
         self.warehouse, self.settings, self.progress = warehouse, settings, progress
         events = limit_events(limit_times(settings), settings.load.level_names)
         self.places = {SONGS: settings.song_data, events: settings.log_data}
-        self.one_by_one: set[Kind] = set()  # the kinds whose new records are looked at here
+        self.one_by_one: set[str] = set()  # the files whose records are looked at here
         self.replaced: set[int] = set()  # the batches to load anew
         self.patience = BRIEFLY
 
@@ -101,10 +101,11 @@ class _Loader:
             try:
                 return self._try_once()
             except _Refused as refused:
-                if refused.kind in self.one_by_one:
+                if refused.files <= self.one_by_one:
                     raise LoadError(f"{refused} Nothing was loaded.") from None
-                self.one_by_one.add(refused.kind)
-                self.progress(f"{refused} So the new {refused.kind.name} are read one by one.")
+                self.one_by_one |= refused.files
+                count = len(refused.files)
+                self.progress(f"{refused} So {count:,} files are read record by record.")
             except _Replace as changed:
                 self.replaced.add(changed.batch_id)
                 self.progress(f"a file of load {changed.batch_id} has changed; replacing that load")
@@ -214,7 +215,7 @@ class _Loader:
         """Read the new files of a kind; record the new identities of known ones."""
         self.progress(f"reading {kind.name}")
         identities = {key: Identity(*row[2:]) for key, row in known.items()}
-        batch = Batch(kind, self.places[kind], self.settings, kind in self.one_by_one)
+        batch = Batch(kind, self.places[kind], self.settings, self.one_by_one)
         try:
             hashes = {key: digest for key, (digest, *_) in known.items()}
             trusted = {} if self.reads_all else identities
@@ -251,7 +252,7 @@ class _Loader:
         except CopyError as error:
             if not error.has_bad_records:
                 raise LoadError(f"{error} Nothing was loaded.") from error
-            raise _Refused(kind, str(error)) from error
+            raise _Refused(batch.find_files(error.bad_parts), str(error)) from error
         in_place = set(batch.parts)
         for file in batch.files:
             if file.path in in_place:
@@ -260,11 +261,12 @@ class _Loader:
         table = {"table": f"staging_{kind.name}"}
         ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
         if staged != batch.records:
-            raise _Refused(kind, f"{batch.place}: {batch.records:,} lines hold {staged:,} records.")
+            said = f"{batch.place}: {batch.records:,} lines hold {staged:,} records."
+            raise _Refused(batch.find_files(), said)
         audit = f"staging_{kind.name}_required"
         if Scope(self.warehouse, self.settings, self.batch_id).count_offending([audit])[audit]:
             said = f"{batch.place}: a record of {kind.name} lacks a field, or has what can't be."
-            raise _Refused(kind, said)
+            raise _Refused(batch.find_files(), said)
 
     def _keep_rejects(self, batches: list[Batch]) -> None:
         """Keep the bad records in load_rejects; raise BadRecords when they are too many."""

@@ -140,7 +140,8 @@ def gathered(tmp_path, settings):
     def gather(kind, place, known=None, strict=False, in_place=False):
         scratch = tmp_path / f"scratch{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
-        batch = files.Batch(kind, str(place), settings(), strict)
+        listed = files.list_files(str(place), settings()) if strict else []
+        batch = files.Batch(kind, str(place), settings(), {file.key for file in listed})
         files.gather_files(batch, scratch, known or {}, {}, in_place)
         here = [Path(part) for part in batch.parts if "://" not in part]
         return batch, [part.read_bytes() for part in here]

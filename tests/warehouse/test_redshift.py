@@ -395,7 +395,7 @@ def test_a_load_writes_to_no_bucket_but_its_own_accounts(world, double, event, s
     world.catalogue(song())
     double.aws.unguarded.clear()
     world.load()
-    with world.dwh._scratch() as scratch:
+    with world.dwh._open_scratch() as scratch:
         scratch.put("large", BytesIO(bytes(9_000_000)))  # in several parts
     bucket = "sparkify-dwh-123456789012-us-west-2"
     written = [call for call, name in double.aws.unguarded if name == bucket and is_write(call)]

@@ -59,11 +59,11 @@ class Account:
 
         doing, clock = operation.replace("_", " "), aws.Clock(self.progress)
         while True:
-            with aws.asking(doing):
+            with aws.explain_errors(doing):
                 try:
                     return getattr(self._get_client(service), operation)(**arguments)
                 except ClientError as error:
-                    if aws.code(error) in passing:
+                    if aws.read_code(error) in passing:
                         return None
                     if not slow or slow not in str(error):
                         raise
@@ -81,8 +81,8 @@ class Account:
     def _get_client(self, service: str):
         if service == "pricing":  # in this region only; without an answer there is another price
             brief = {"retries": {"max_attempts": 1}, "connect_timeout": 3, "read_timeout": 5}
-            return aws.client(self.settings, service, "us-east-1", **brief)
-        return aws.client(
+            return aws.make_client(self.settings, service, "us-east-1", **brief)
+        return aws.make_client(
             self.settings, service, self.settings.data.region if service == "s3" else ""
         )
 

@@ -34,30 +34,30 @@ class AwsError(UserError):
     """AWS can't be reached, has refused a call, or lacks what is needed."""
 
 
-def session(settings: Settings):
+def open_session(settings: Settings):
     """Return the boto3 session of [AWS]: its keys, else its profile, else the default chain."""
     relevant = ("AWS_", "HOME")
     environment = tuple(pair for pair in sorted(os.environ.items()) if pair[0].startswith(relevant))
-    return _open_session(settings.aws, environment)
+    return _cache_session(settings.aws, environment)
 
 
 @cache  # a session reads the descriptions of AWS's services once, which takes most of the time
-def _open_session(aws: Aws, environment: tuple):
+def _cache_session(aws: Aws, environment: tuple):
     import boto3
 
     keys = {"aws_access_key_id": aws.key, "aws_secret_access_key": aws.secret} if aws.key else {}
-    with asking("find your credentials"):
+    with explain_errors("find your credentials"):
         return boto3.Session(profile_name=aws.profile or None, region_name=aws.region, **keys)
 
 
-def client(settings: Settings, service: str, region: str = "", **config):
+def make_client(settings: Settings, service: str, region: str = "", **config):
     """Return a thread-safe client of an AWS service, which retries when AWS throttles it.
 
     `region`: that of [AWS] unless given. `config`: options of botocore.config.Config.
     """
     from botocore.config import Config
 
-    region, opened = region or settings.aws.region, session(settings)
+    region, opened = region or settings.aws.region, open_session(settings)
     key = opened, service, region, repr(sorted(config.items()))
     if key not in CLIENTS:
         defaults = {"retries": {"mode": "adaptive", "max_attempts": 8}, "connect_timeout": 10}
@@ -67,7 +67,7 @@ def client(settings: Settings, service: str, region: str = "", **config):
 
 
 @contextmanager
-def asking(doing: str) -> Iterator[None]:
+def explain_errors(doing: str) -> Iterator[None]:
     """Turn boto3's exceptions into an AwsError that says which action failed, and why.
 
     `doing`: the action as an infinitive, such as "create role".
@@ -77,25 +77,25 @@ def asking(doing: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        if code(error) in EXPIRED | UNKNOWN:
-            _open_session.cache_clear()  # the next call sees a new login
-        raise AwsError(sentence(error, doing)) from error
+        if read_code(error) in EXPIRED | UNKNOWN:
+            _cache_session.cache_clear()  # the next call sees a new login
+        raise AwsError(explain_error(error, doing)) from error
 
 
-def code(error: BaseException | None) -> str:
+def read_code(error: BaseException | None) -> str:
     """Return AWS's error code, such as ClusterNotFound; '' when there is none."""
     response = getattr(error, "response", None) or {}
     return response.get("Error", {}).get("Code", "")
 
 
-def sentence(error: Exception, doing: str) -> str:
+def explain_error(error: Exception, doing: str) -> str:
     """Return one sentence: what failed while `doing` something in AWS, why, and what to do."""
     from botocore import exceptions as botocore
 
     if isinstance(error, botocore.ProfileNotFound):
         return f"{error}; name one of ~/.aws/config in [AWS] PROFILE."
     logged_out = isinstance(error, (botocore.TokenRetrievalError, botocore.SSOError))
-    if logged_out or code(error) in EXPIRED:
+    if logged_out or read_code(error) in EXPIRED:
         return (
             f"Your AWS session has expired (trying to {doing}); log in again, such as with "
             "aws sso login, then run this again."
@@ -105,19 +105,19 @@ def sentence(error: Exception, doing: str) -> str:
             f"There are no AWS credentials to {doing} with; run aws configure or aws sso login, "
             "or name a profile in [AWS] PROFILE."
         )
-    if code(error) in UNKNOWN:
+    if read_code(error) in UNKNOWN:
         return (
-            f"AWS does not know these credentials (trying to {doing}, {code(error)}); check the "
-            "keys or the profile, and that the region is enabled in your account."
+            f"AWS does not know these credentials (trying to {doing}, {read_code(error)}); check "
+            "the keys or the profile, and that the region is enabled in your account."
         )
-    if code(error) in DENIED:
-        return f"AWS denied the permission to {doing}: {denial(str(error))}"
+    if read_code(error) in DENIED:
+        return f"AWS denied the permission to {doing}: {explain_denial(str(error))}"
     if isinstance(error, botocore.ConnectionError):
         return f"AWS can't be reached to {doing}: {error}; check the network and the region's name."
     return f"AWS refused to {doing}: {error}"
 
 
-def denial(message: str) -> str:
+def explain_denial(message: str) -> str:
     """Return which action was denied on which resource, and the policy that would allow it."""
     found = re.search(r"not authorized to perform: (\S+)(?: on resource: (\S+))?", message)
     if not found:

@@ -21,7 +21,7 @@ import redshift_connector
 
 from lib import ROOT, config, warehouse
 from lib.load import load
-from lib.provision import cluster
+from lib.provision.redshift import plan_creation
 from lib.warehouse.base import TABLES
 from tests.browser import chromium
 from tests.standin.aws import Aws
@@ -292,7 +292,7 @@ def _provision(folder: Path, redshift: Redshift) -> None:
     places = {"log_data": f"s3://{BUCKET}/", "song_data": f"s3://{BUCKET}/"}
     about = {"target": "redshift", "client_cidr": "203.0.113.7/32", "db__name": EMPTY}
     settings = config.load(own, environ={}, **about, **places)
-    cluster.creation(settings, lambda line: None).apply(confirm=True)
+    plan_creation(settings, lambda line: None).apply(confirm=True)
     redshift.create_database(EMPTY)
     made = warehouse.connect(settings)
     made.create_schema()

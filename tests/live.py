@@ -43,7 +43,7 @@ def main(words: list[str]) -> int:
     words = ["--target", "redshift", *(words or PUBLIC)]
     settings = run.read_settings(run.make_parser().parse_args(words))
     try:
-        print(provision.creation(settings))
+        print(provision.plan_creation(settings))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,7 +57,7 @@ def main(words: list[str]) -> int:
             found = compared(settings)
     finally:
         codes.append(run.main([*words, "--only", "05", "--teardown"]))
-        print(provision.status(settings))
+        print(provision.describe_status(settings))
     print("\n".join(found) or "Every table and every analysis is equal on both engines.")
     return int(any(codes) or bool(found))
 

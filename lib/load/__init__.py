@@ -15,10 +15,10 @@ from pathlib import Path
 
 from lib import scratch
 from lib.config import Settings
-from lib.load.files import Batch, ChangedFile, Identity, gather, require_unchanged
+from lib.load.files import Batch, ChangedFile, Identity, gather_files, require_unchanged
 from lib.load.outcome import BadRecords, Load, LoadError, require_known_format
 from lib.load.records import SONGS, Kind, Reject, limit_events
-from lib.load.star import MERGES, Scope, audit_warehouse, build_star, possible_times, rebuild_star
+from lib.load.star import MERGES, Scope, audit_warehouse, build_star, limit_times, rebuild_star
 from lib.warehouse.base import PATIENCE, Busy, Conflict, ConnectionLost, CopyError, Warehouse
 from lib.warehouse.templates import WarehouseError
 
@@ -33,11 +33,11 @@ TRIES, PAUSE = 5, 1.0  # at a load that conflicts with another session; seconds,
 
 
 class _Refused(Exception):
-    """An engine refused records of a kind; reading them one by one will say which."""
+    """An engine refused records of some files; reading them one by one will say which."""
 
-    def __init__(self, kind: Kind, reason: str):
+    def __init__(self, files: set[str], reason: str):
         super().__init__(reason)
-        self.kind = kind
+        self.files = files
 
 
 class _Replace(Exception):
@@ -71,12 +71,12 @@ def load(
     try:
         loader.load()
     except LoadError as error:
-        if loader.result:
+        if keep and loader.result:
             loader.result.failure = str(error)
-        raise
-    finally:
-        if keep and loader.result and (loader.result.rows or loader.result.failure):
             loader.result.save(keep)
+        raise
+    if keep:
+        loader.result.save(keep)
     return loader.result
 
 
@@ -88,9 +88,9 @@ class _Loader:
 
     def __init__(self, warehouse: Warehouse, settings: Settings, progress: Callable[[str], None]):
         self.warehouse, self.settings, self.progress = warehouse, settings, progress
-        events = limit_events(possible_times(settings), settings.load.level_names)
+        events = limit_events(limit_times(settings), settings.load.level_names)
         self.places = {SONGS: settings.song_data, events: settings.log_data}
-        self.one_by_one: set[Kind] = set()  # the kinds whose new records are looked at here
+        self.one_by_one: set[str] = set()  # the files whose records are looked at here
         self.replaced: set[int] = set()  # the batches to load anew
         self.patience = BRIEFLY
 
@@ -99,12 +99,13 @@ class _Loader:
         conflicts = 0
         while True:
             try:
-                return self._try()
+                return self._try_once()
             except _Refused as refused:
-                if refused.kind in self.one_by_one:
+                if refused.files <= self.one_by_one:
                     raise LoadError(f"{refused} Nothing was loaded.") from None
-                self.one_by_one.add(refused.kind)
-                self.progress(f"{refused} So the new {refused.kind.name} are read one by one.")
+                self.one_by_one |= refused.files
+                count = len(refused.files)
+                self.progress(f"{refused} So {count:,} files are read record by record.")
             except _Replace as changed:
                 self.replaced.add(changed.batch_id)
                 self.progress(f"a file of load {changed.batch_id} has changed; replacing that load")
@@ -122,7 +123,7 @@ class _Loader:
                 self.progress(f"another session changed the same tables; {next_try}")
                 time.sleep(PAUSE * 2**conflicts * random.random())  # noqa: S311 no secret
 
-    def _try(self) -> None:
+    def _try_once(self) -> None:
         self.result, self.recorded = None, 0
         self.loaded_at = datetime.now(UTC).replace(tzinfo=None)
         try:
@@ -161,7 +162,7 @@ class _Loader:
         """Load what is new, within a transaction; `result` says what that was."""
         ((self.batch_id,),) = self.warehouse.rows("load/next_batch")
         self.warehouse.require_model()
-        self._claim()
+        self._claim_warehouse()
         before = self.warehouse.row_counts()
         ledgers = [self.warehouse.rows("load/ledger", kind=kind.name) for kind in self.places]
         forgotten = {row[0] for ledger in ledgers for row in ledger if row[2] in self.replaced}
@@ -185,20 +186,20 @@ class _Loader:
         rebuild = self.full_refresh or bool(self.replaced)
         if rebuild or any(batch.files for batch in batches):
             for batch in batches:
-                self._stage(batch)
+                self._stage_batch(batch)
             self._keep_rejects(batches)
             for batch in batches:
                 require_known_format(batch, self.warehouse, self.batch_id)
                 unknown = batch.first_keys.keys() - batch.kind.fields.keys()
                 self.result.unknown_fields |= {n: batch.first_keys[n] for n in sorted(unknown)}
-            self._record(batches, known)
+            self._record_files(batches, known)
             scope = Scope(self.warehouse, self.settings, 0 if rebuild else self.batch_id)
             scope.identifiers["new_songs"] = scope.identifiers["all"] or bool(batches[0].files)
             (rebuild_star if rebuild else build_star)(scope, self.result, self.progress)
         self.result.plays, self.result.matched = self.warehouse.coverage()
         self.result.rows = self.warehouse.row_counts()
 
-    def _claim(self) -> None:
+    def _claim_warehouse(self) -> None:
         """Say in the warehouse which kind of data it holds; raise LoadError for the other kind."""
         held, kind = self.warehouse.data_kind, self.settings.data_kind
         if held is None:
@@ -214,11 +215,11 @@ class _Loader:
         """Read the new files of a kind; record the new identities of known ones."""
         self.progress(f"reading {kind.name}")
         identities = {key: Identity(*row[2:]) for key, row in known.items()}
-        batch = Batch(kind, self.places[kind], self.settings, kind in self.one_by_one)
+        batch = Batch(kind, self.places[kind], self.settings, self.one_by_one)
         try:
             hashes = {key: digest for key, (digest, *_) in known.items()}
             trusted = {} if self.reads_all else identities
-            gather(batch, folder, hashes, trusted, self.warehouse.copies)
+            gather_files(batch, folder, hashes, trusted, self.warehouse.copies)
         except ChangedFile as changed:
             if not self.replace:
                 raise
@@ -226,11 +227,11 @@ class _Loader:
         moved = [(key, *now[1:]) for key, now in batch.verified.items() if now != identities[key]]
         if moved:  # else they would be read at every load
             self.warehouse.run("load/restored_files")
-            self._append("restored_files", ["file_key", *IDENTITY], moved)
+            self._append_rows("restored_files", ["file_key", *IDENTITY], moved)
             self.warehouse.run("load/record_restored_files")
         return batch
 
-    def _append(self, table: str, columns: list[str], rows: list[tuple], **constants) -> None:
+    def _append_rows(self, table: str, columns: list[str], rows: list[tuple], **constants) -> None:
         """Add rows to a table."""
         import pandas as pd
 
@@ -239,7 +240,7 @@ class _Loader:
         frame = frame.astype({name: "Int64" for name in IDENTITY if name in columns})
         self.warehouse.append(table, frame.assign(**constants))
 
-    def _stage(self, batch: Batch) -> None:
+    def _stage_batch(self, batch: Batch) -> None:
         """Bring the batch's parts into its staging table, every record or none."""
         kind = batch.kind
         count = f"{len(batch.files):,} files of" if batch.remote else f"{batch.records:,}"
@@ -251,7 +252,7 @@ class _Loader:
         except CopyError as error:
             if not error.has_bad_records:
                 raise LoadError(f"{error} Nothing was loaded.") from error
-            raise _Refused(kind, str(error)) from error
+            raise _Refused(batch.find_files(error.bad_parts), str(error)) from error
         in_place = set(batch.parts)
         for file in batch.files:
             if file.path in in_place:
@@ -260,11 +261,12 @@ class _Loader:
         table = {"table": f"staging_{kind.name}"}
         ((staged,),) = self.warehouse.rows("status/staged", table, batch_id=self.batch_id)
         if staged != batch.records:
-            raise _Refused(kind, f"{batch.place}: {batch.records:,} lines hold {staged:,} records.")
+            said = f"{batch.place}: {batch.records:,} lines hold {staged:,} records."
+            raise _Refused(batch.find_files(), said)
         audit = f"staging_{kind.name}_required"
-        if Scope(self.warehouse, self.settings, self.batch_id).audit([audit])[audit]:
+        if Scope(self.warehouse, self.settings, self.batch_id).count_offending([audit])[audit]:
             said = f"{batch.place}: a record of {kind.name} lacks a field, or has what can't be."
-            raise _Refused(kind, said)
+            raise _Refused(batch.find_files(), said)
 
     def _keep_rejects(self, batches: list[Batch]) -> None:
         """Keep the bad records in load_rejects; raise BadRecords when they are too many."""
@@ -274,9 +276,9 @@ class _Loader:
         if len(rejects) > (float(most[:-1]) / 100 * records if "%" in most else int(most)):
             raise BadRecords(self.result.describe_rejects())
         if rejects:
-            self._append("load_rejects", list(Reject._fields), rejects, batch_id=self.batch_id)
+            self._append_rows("load_rejects", list(Reject._fields), rejects, batch_id=self.batch_id)
 
-    def _record(self, batches: list[Batch], known: list[dict[str, tuple]]) -> None:
+    def _record_files(self, batches: list[Batch], known: list[dict[str, tuple]]) -> None:
         """Enter the new files in the ledger, and note those whose content another file brought."""
         rows = []
         for batch, ledger in zip(batches, known, strict=True):
@@ -290,5 +292,5 @@ class _Loader:
                 rows.append((batch.kind.name, file.key, *counts, *identity))
         if rows:
             constants = {"batch_id": self.batch_id, "loaded_at": self.loaded_at}
-            self._append("load_files", LEDGER + IDENTITY, rows, **constants)
+            self._append_rows("load_files", LEDGER + IDENTITY, rows, **constants)
         self.recorded = len(rows)

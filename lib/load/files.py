@@ -45,15 +45,16 @@ class ChangedFile(SourceError):
 class Batch:
     """What is new in a place: its files, and the newline-delimited parts that hold their records.
 
-    `one_by_one`: each record is looked at here, and bad ones are left out. `remote`: the parts are
-    in S3, and their records not counted. `first_keys`: each JSON key of the files' first records,
-    and a file that has it. `verified`: identities of known files that were read and are unchanged.
+    `one_by_one`: keys of the files whose records are each looked at here, to leave out bad ones.
+    `remote`: the engine reads files from S3, and their records are not counted yet. `first_keys`:
+    each JSON key of the files' first records, and a file that has it. `verified`: identities of
+    known files that were read and are unchanged.
     """
 
     kind: Kind
     place: str
     settings: Settings = field(default_factory=Settings)
-    one_by_one: bool = False
+    one_by_one: Set[str] = frozenset()
     files: list[File] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     known: int = 0
@@ -67,6 +68,13 @@ class Batch:
     def records(self) -> int:
         """The number of records that the new files bring."""
         return sum(file.records for file in self.files)
+
+    def find_files(self, parts: Set[str] = frozenset()) -> set[str]:
+        """Return the keys of the files that these parts hold; of none: of all."""
+        own = {file.path or file.key: file.key for file in self.files}
+        found = {own[part] for part in parts & own.keys()}
+        in_bundle = {key for path, key in own.items() if path not in self.parts}
+        return found | (in_bundle if parts - own.keys() else set()) or set(own.values())
 
     def note_keys(self, key: str, line: bytes) -> bool:
         """Note the JSON keys of a file's first line; return whether that is a record."""
@@ -130,7 +138,7 @@ def _walk(folder: str) -> Iterator[str]:
                     )
 
 
-def gather(
+def gather_files(
     batch: Batch,
     scratch: Path,
     known: Mapping[str, str],
@@ -149,16 +157,16 @@ def gather(
     else:
         new = [file for file in files if file.identity != trusted.get(file.key)]
     batch.known = len(files) - len(new)
-    batch.remote = is_in_s3 and in_place and not batch.one_by_one
     client = s3.connect(batch.settings) if is_in_s3 and new else None
-    if batch.remote:
-        batch.files, batch.parts = new, [file.key for file in new]
-        filled = [file.key for file in new if file.size]
+    if client and in_place:
+        batch.files = [file for file in new if file.key not in batch.one_by_one]
+        batch.parts, batch.remote = [file.key for file in batch.files], bool(batch.files)
+        filled = [file.key for file in batch.files if file.size]
         for uri in filled[:: len(filled) // SAMPLED + 1]:
             batch.note_keys(uri, s3.read_start(client, uri).partition(b"\n")[0])
-        return
-    if client:
-        s3.fetch(client, new, s3.CACHE)
+        new = [file for file in new if file.key in batch.one_by_one]
+    if client and new:
+        s3.fetch_files(client, new, s3.CACHE)
     _read_files(batch, new, known, scratch / f"{batch.kind.name}.json")
 
 
@@ -202,7 +210,11 @@ def _read_files(batch: Batch, files: list[File], known: Mapping[str, str], bundl
 
 def _can_stay(batch: Batch, file: File, content: BinaryIO) -> bool:
     """Tell whether a large file can be staged where it lies: plain text, a record on each line."""
-    if batch.one_by_one or set(file.path) & set("*?[") or file.path.lower().endswith(".gz"):
+    if (
+        file.key in batch.one_by_one
+        or set(file.path) & set("*?[")
+        or file.path.lower().endswith(".gz")
+    ):
         return False  # the engine would take the name for a pattern, or for its word
     return batch.note_keys(file.key, content.readline(LONGEST))
 
@@ -214,7 +226,7 @@ def _copy_records(batch: Batch, file: File, content: BinaryIO, out: BinaryIO) ->
     """
     pieces = unpack_file(file.key, content)
     piece = next(pieces, b"").removeprefix(BOM_UTF8)
-    if not batch.one_by_one and batch.note_keys(file.key, piece.partition(b"\n")[0]):
+    if file.key not in batch.one_by_one and batch.note_keys(file.key, piece.partition(b"\n")[0]):
         while piece:
             out.write(piece)
             file.records += piece.count(b"\n")

@@ -195,11 +195,12 @@ def _refuse_constant(constant: str):
 
 
 def _refuse_double_keys(pairs: list) -> dict:
-    record = dict(pairs)
-    for name, _ in pairs if len(record) < len(pairs) else ():
-        if [other for other, _ in pairs].count(name) > 1:
+    record = {}
+    for name, value in pairs:
+        if name in record:
             name = name.encode("utf-8", "replace").decode()[:64]
             raise _BadRecord(f"the key {name} stands twice in one object", name)
+        record[name] = value
     return record
 
 

@@ -62,11 +62,11 @@ def connect(settings: Settings):
     """Return an S3 client in [DATA] REGION; without credentials it reads what is public."""
     from botocore import UNSIGNED
 
-    with aws.asking("find your credentials"):
-        known = aws.session(settings).get_credentials()
+    with aws.explain_errors("find your credentials"):
+        known = aws.open_session(settings).get_credentials()
     how = {} if known else {"signature_version": UNSIGNED}
     how |= {"max_pool_connections": AT_ONCE, "retries": {"mode": "standard", "max_attempts": 8}}
-    return aws.client(settings, "s3", settings.data.region, **how)
+    return aws.make_client(settings, "s3", settings.data.region, **how)
 
 
 def split_place(place: str) -> tuple[str, str]:
@@ -120,7 +120,7 @@ def read_start(client, uri: str) -> bytes:
         return client.get_object(Bucket=bucket, Key=key, Range="bytes=0-65535")["Body"].read()
 
 
-def fetch(client, files: list[File], cache: Path) -> None:
+def fetch_files(client, files: list[File], cache: Path) -> None:
     """Set each file's path, in `cache`; download those that are not there yet.
 
     Raises SourceError when an object can't be read, or is no longer the one that was listed.
@@ -181,7 +181,7 @@ def _explain(client, place: str, action: str) -> Iterator[None]:
 
 
 def _describe_error(client, error: Exception, place: str, action: str) -> str:
-    (bucket, key), code = split_place(place), aws.code(error)
+    (bucket, key), code = split_place(place), aws.read_code(error)
     if code == "NoSuchBucket":
         return f"There is no bucket {bucket}; check the name in {place}."
     if code == "NoSuchKey":
@@ -195,7 +195,7 @@ def _describe_error(client, error: Exception, place: str, action: str) -> str:
     if code in aws.DENIED or code == "403":
         on = f"arn:aws:s3:::{bucket}" + (f"/{key}" if action == GET else "")
         return f"{place} can't be read: {_describe_denial(client, str(error), action, on)}"
-    return aws.sentence(error, f"read {place}")
+    return aws.explain_error(error, f"read {place}")
 
 
 def _describe_region(client, bucket: str, region: str) -> str:
@@ -214,4 +214,4 @@ def _describe_denial(client, message: str, action: str, resource: str) -> str:
         )
     if "not authorized to perform" not in message:  # S3 often says no more than "Access Denied"
         message = f"not authorized to perform: {action} on resource: {resource}"
-    return aws.denial(message)
+    return aws.explain_denial(message)

@@ -35,7 +35,7 @@ STAR_AUDITS = (
 SHOWN = 5  # offending rows that a failed audit shows
 
 
-def possible_times(settings: Settings) -> range:
+def limit_times(settings: Settings) -> range:
     """Return the times that an event can have, in milliseconds since 1970.
 
     They end a day from now: clocks differ.
@@ -57,16 +57,16 @@ class Scope:
         self.identifiers = {"all": first_batch <= 1, "new_songs": True, "exact": True}
         self.identifiers["levels"] = settings.load.level_names
         ((since, until),) = warehouse.rows("load/time_of_load", first_batch=first_batch)
-        times = possible_times(settings)
+        times = limit_times(settings)
         self.values = {"first_batch": first_batch, "min_coverage": settings.load.min_coverage}
         self.values |= {"earliest_ms": times.start, "latest_ms": times.stop}
         self.values |= {"since": since, "until": until}
 
-    def merge(self, step: str) -> None:
+    def run_step(self, step: str) -> None:
         """Run lib/sql/load/`step`.sql."""
         self.warehouse.run(f"load/{step}", self.identifiers, **self.values)
 
-    def audit(self, names: Iterable[str]) -> dict[str, int]:
+    def count_offending(self, names: Iterable[str]) -> dict[str, int]:
         """Return by name how many rows each lib/sql/audit/`name`.sql finds, all asked together."""
         identifiers = self.identifiers | {"audits": list(names)}
         return dict(self.warehouse.rows("status/found", identifiers, **self.values))
@@ -74,7 +74,7 @@ class Scope:
 
 def audit_warehouse(warehouse: Warehouse, settings: Settings) -> dict[str, int]:
     """Ask every audit over all loads; return by name how many rows each one finds."""
-    return Scope(warehouse, settings, 0).audit((*STAGE_AUDITS, *STAR_AUDITS))
+    return Scope(warehouse, settings, 0).count_offending((*STAGE_AUDITS, *STAR_AUDITS))
 
 
 def rebuild_star(scope: Scope, result: Load, progress: Callable[[str], None]) -> None:
@@ -92,18 +92,18 @@ def build_star(scope: Scope, result: Load, progress: Callable[[str], None]) -> N
     skipped = skipped if scope.identifiers["new_songs"] else OF_SONGS
     for step in [step for step in MERGES if step not in skipped]:
         progress(step.replace("_", " "))
-        scope.merge(step)
+        scope.run_step(step)
     ((duplicates,),) = scope.warehouse.rows("load/count_duplicates")
     scope.identifiers["exact"] = bool(duplicates)
     if duplicates:
         progress("merging duplicates")
-        scope.merge("merge_duplicates")
+        scope.run_step("merge_duplicates")
     progress("auditing")
     asked = [name for name in STAR_AUDITS if duplicates or name != "plays_are_told_apart"]
-    found = dict.fromkeys((*STAGE_AUDITS, *STAR_AUDITS), 0) | scope.audit(asked)
+    found = dict.fromkeys((*STAGE_AUDITS, *STAR_AUDITS), 0) | scope.count_offending(asked)
     if found["every_play_is_there"]:  # or an event of these hours was delivered twice before
         scope.identifiers["exact"] = True
-        found |= scope.audit(["every_play_is_there"])
+        found |= scope.count_offending(["every_play_is_there"])
     result.audits = found
     if failed := {name: count for name, count in found.items() if count}:
         raise LoadError("\n\n".join(_describe_audit(scope, *each) for each in failed.items()))

@@ -15,7 +15,7 @@ from lib.provision import local, redshift
 from lib.provision.plan import Plan
 
 
-def creation(settings: Settings, run: str = "") -> Plan:
+def plan_creation(settings: Settings, run: str = "") -> Plan:
     """Return the plan of creating what the target lacks: a database or a cluster, the sample.
 
     `run`: the name of the run that is to own it; empty for a notebook that a person steps through.
@@ -29,7 +29,7 @@ def creation(settings: Settings, run: str = "") -> Plan:
     return Plan("local", (local.plan_database(settings), *data))
 
 
-def removal(settings: Settings, run: str = "", everything: bool = False) -> Plan:
+def plan_removal(settings: Settings, run: str = "", everything: bool = False) -> Plan:
     """Return the plan of removing what the project made: the database or cluster, the sample.
 
     `run`: on `redshift` only what that run created is removed, unless `everything` is.
@@ -50,7 +50,7 @@ def describe_end(settings: Settings, run: str, keep: bool, everything: bool) -> 
     return redshift.describe_end(settings, run, keep, everything)
 
 
-def status(settings: Settings) -> str:
+def describe_status(settings: Settings) -> str:
     """Return what exists of the target, what it costs, and what was loaded into it.
 
     Raises WarehouseError, with all that can be said, when the warehouse can't be opened.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lib.account import Account, find_next_expiry
-from lib.aws import AwsError, Clock, code, find_statements
+from lib.aws import AwsError, Clock, find_statements, read_code
 from lib.provision.network import SecurityGroup, find_vpc
 from lib.provision.resources import Resource, Role
 from lib.warehouse.access import READY, find_cluster, find_role_arn, remove_command
@@ -242,7 +242,7 @@ def find_price(account: Account, found: dict | None) -> Price:
         hour = ask_price(account, kind)
         return Price(hour * nodes, f"verified by the price list API, {datetime.now(UTC):%Y-%m-%d}")
     except (AwsError, LookupError, ValueError) as error:
-        why = code(error.__cause__) or "no answer"
+        why = read_code(error.__cause__) or "no answer"
     if kind not in PRICES["usd_per_node_hour"]:
         raise AwsError(
             f"The price of {kind} could not be asked ({why}), so it can't be compared with "
@@ -293,22 +293,3 @@ def refuse_price(account: Account, price: Price) -> None:
             f"The cluster would cost {price} ({price.source}), and [CLUSTER] MAX_HOURLY_USD is "
             f"{most}; choose a smaller NODE_TYPE or NUM_NODES, or raise it."
         )
-
-
-# Until the callers are renamed: old names of what has moved.
-from lib.warehouse.access import READER, REMOVE  # noqa: E402, F401
-from lib.warehouse.access import get_credentials as credentials  # noqa: E402, F401
-
-
-def creation(*given, **options):
-    """Forward to redshift.plan_creation."""
-    from lib.provision import redshift
-
-    return redshift.plan_creation(*given, **options)
-
-
-def running(settings):
-    """Forward to redshift.describe_running."""
-    from lib.provision import redshift
-
-    return redshift.describe_running(settings)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from lib.account import FOREIGN, PROJECT, Account
-from lib.aws import AwsError, Clock, code
+from lib.aws import AwsError, Clock, read_code
 from lib.provision.plan import Step
 from lib.warehouse import access
-from lib.warehouse.access import BOUNDARY, LOADS, remove_command  # noqa: F401
+from lib.warehouse.access import BOUNDARY, LOADS
 
 
 class Resource:
@@ -206,7 +206,7 @@ class Role(Resource):
         try:
             return super().call(operation, passing, slow, **arguments)
         except AwsError as error:
-            missing = code(error.__cause__) == "NoSuchEntity"
+            missing = read_code(error.__cause__) == "NoSuchEntity"
             if not missing or "PermissionsBoundary" not in arguments:
                 raise
             raise AwsError(

@@ -182,7 +182,7 @@ def show_plan(options, settings: config.Settings, name: str, creates: bool) -> d
     plan's header, if any."""
     from lib import provision
 
-    plan = provision.creation(settings, name) if creates else None
+    plan = provision.plan_creation(settings, name) if creates else None
     if plan:
         show(f"{plan}\n")
     pending = plan is not None and bool(plan.pending)
@@ -199,7 +199,7 @@ def answer_question(options, settings: config.Settings) -> str:
     if options.status:
         from lib import provision
 
-        return provision.status(settings)
+        return provision.describe_status(settings)
     if options.export is not None:
         from lib.warehouse import export
 

@@ -86,7 +86,7 @@ def describe_possible(settings: config.Settings, price: str) -> str:
     if settings.dwh.target != "redshift" or settings.db.host:
         return ""
     from lib.provision.cluster import PRICES
-    from lib.provision.resources import remove_command
+    from lib.warehouse.access import remove_command
 
     wanted = settings.cluster
     hour = PRICES["usd_per_node_hour"].get(wanted.node_type, 0) * wanted.num_nodes
@@ -102,11 +102,11 @@ def describe_running(settings: config.Settings, possible: str) -> str:
 
     `possible`: what to return when AWS can't be asked, or asking it is interrupted.
     """
-    from lib.provision import cluster
+    from lib.provision import redshift
 
     try:
         with handle_signals():
-            return cluster.running(settings)
+            return redshift.describe_running(settings)
     except BaseException as error:  # noqa: BLE001 - a second Ctrl-C, too
         reason = str(error) if isinstance(error, UserError | Stopped) else type(error).__name__
         return f"AWS could not be asked what is still running: {reason}\n{possible}"

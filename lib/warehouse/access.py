@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from lib.account import Account, format_expiry, has_expired
-from lib.aws import DENIED, AwsError, code
+from lib.aws import DENIED, AwsError, read_code
 from lib.config import Settings
 
 READER = "dwh_reader"  # the database user that 02_schema makes for questions
@@ -62,7 +62,7 @@ def find_bucket(account: Account) -> dict | None:
             return {"Tags": answer["TagSet"]}
         exists = account.call("s3", "get_bucket_location", ("NoSuchBucket",), **bucket)
     except AwsError as error:
-        if "not authorized" in str(error.__cause__) or code(error.__cause__) not in DENIED:
+        if "not authorized" in str(error.__cause__) or read_code(error.__cause__) not in DENIED:
             raise
         raise AwsError(
             f"S3 denies account {account.id} the bucket {bucket['Bucket']} without saying why: "

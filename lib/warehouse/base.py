@@ -57,12 +57,13 @@ class Damaged(WarehouseError):
 class CopyError(WarehouseError):
     """What an engine could not copy, and why.
 
-    `has_bad_records`: it refused a record, and did not only fail to read a file.
+    `has_bad_records`: it refused a record, and did not only fail to read a file. `bad_parts`:
+    the parts that hold such records, when it names them.
     """
 
-    def __init__(self, message: str, has_bad_records: bool = False):
+    def __init__(self, message: str, has_bad_records: bool = False, bad_parts: Iterable[str] = ()):
         super().__init__(message)
-        self.has_bad_records = has_bad_records
+        self.has_bad_records, self.bad_parts = has_bad_records, set(bad_parts)
 
 
 @cache

@@ -19,6 +19,7 @@ from lib.warehouse.access import BOUNDARY, LOADS
 from lib.warehouse.base import Conflict, ConnectionLost, CopyError, Warehouse
 from lib.warehouse.templates import WarehouseError, columns_of, render
 
+MAXERROR = 100_000  # bad records that one COPY names, the most that Redshift lets it
 FILE_NAME = 256  # characters of a file's name that the system views keep
 REMEDIES = {  # by COPY's error code; the codes are in AWS's page "Load error reference"
     1204: "the text is longer than the column; shorten it, or widen the column in lib/sql/schema",
@@ -57,7 +58,8 @@ class Copying(Warehouse):
             for gzip in (False, True):
                 some = [part for part in parts if part.lower().endswith(".gz") is gzip]
                 if copied := {scratch.put_file(part): part for part in some}:
-                    self._copy(f"landed_{kind}", columns, scratch, [*copied], json_paths, gzip=gzip)
+                    how = {"gzip": gzip, "maxerror": MAXERROR}
+                    self._copy(f"landed_{kind}", columns, scratch, copied, json_paths, **how)
                     found = dict(self.rows("copy/files"))
                     counts |= {part: found.get(uri[:FILE_NAME], 0) for uri, part in copied.items()}
         self.run(f"load/stage_{kind}", {"fields": fields}, batch_id=batch_id)
@@ -67,16 +69,19 @@ class Copying(Warehouse):
         """Add a DataFrame's rows to a table, its columns by their names."""
         with self._open_scratch() as scratch:
             body = frame.to_json(orient="records", lines=True, date_format="iso", date_unit="us")
-            rows = [scratch.put("rows.json", body.encode())]
+            rows = {scratch.put("rows.json", body.encode()): table}
             self._copy(table, list(frame.columns), scratch, rows, "auto", timeformat="auto")
 
-    def _copy(self, table, columns, scratch, uris: list[str], json_paths: str, **how) -> None:
-        """Run COPY on exactly these files; raise CopyError that says which record it can't read."""
+    def _copy(self, table, columns, scratch, uris: dict, json_paths: str, **how) -> None:
+        """Run COPY on exactly the files `uris`, a mapping to the part that each one holds.
+
+        Raises CopyError that says which record it can't read, and which parts hold some.
+        """
         entries = [{"url": uri, "mandatory": True} for uri in uris]
         manifest = scratch.put("manifest", json.dumps({"entries": entries}).encode())
         options = {"table": table, "columns": columns, "manifest": manifest, "json": json_paths}
         options |= {"role": self.role, "region": self.settings.data.region}
-        options |= {"gzip": False, "timeformat": "epochmillisecs"} | how
+        options |= {"gzip": False, "timeformat": "epochmillisecs", "maxerror": 0} | how
         (statement,) = render("copy/copy", self.dialect, **options)
         try:
             self._execute(statement)
@@ -84,9 +89,11 @@ class Copying(Warehouse):
             raise
         except WarehouseError as error:
             self._execute("rollback")  # after an error nothing can be asked in the transaction
-            raise self._explain_failed_copy(str(error)) from error
+            raise self._explain_failed_copy(str(error), uris) from error
+        if options["maxerror"] and self.rows("copy/bad_files", session_id=self.session_id):
+            raise self._explain_failed_copy("load_error", uris)
 
-    def _explain_failed_copy(self, message: str) -> CopyError:
+    def _explain_failed_copy(self, message: str, uris: dict) -> CopyError:
         """Return which record COPY could not read, or the likely cause, and what to do."""
         found = self.rows("copy/errors", session_id=self.session_id)
         if "load_error" not in message or not found:
@@ -95,7 +102,9 @@ class Copying(Warehouse):
         remedy = REMEDIES.get(int(code), "mend or take out that record")
         column = f", column {column} ({kind})" if column else ""
         said = f"{file}, line {line}{column}: {reason}; {remedy}, then load again."
-        return CopyError(said, has_bad_records=True)
+        bad = {name for (name,) in self.rows("copy/bad_files", session_id=self.session_id)}
+        bad |= {name for name, *_ in found}
+        return CopyError(said, True, (uris[uri] for uri in uris if uri[:FILE_NAME] in bad))
 
     def _put_json_paths(self, fields: list[str], scratch: _Scratch) -> str:
         """Return where the jsonpaths file of these fields is in S3: [DATA] LOG_JSONPATH, or ours;
@@ -108,7 +117,7 @@ class Copying(Warehouse):
         return scratch.put("jsonpaths.json", body)
 
     def _open_scratch(self) -> closing[_Scratch]:
-        client = aws.client(self.settings, "s3", self.settings.data.region)
+        client = aws.make_client(self.settings, "s3", self.settings.data.region)
         return closing(_Scratch(client, self.bucket))
 
 
@@ -127,7 +136,7 @@ class _Scratch:
         key = f"{self.folder}/{len(self.keys)}-{name}"
         uri = f"s3://{self.bucket['Bucket']}/{key}"
         self.keys.append(key)
-        with aws.asking(f"write {uri}"):
+        with aws.explain_errors(f"write {uri}"):
             if isinstance(body, bytes):
                 self.client.put_object(**self.bucket, Key=key, Body=body)
             else:

@@ -21,8 +21,9 @@ def gathered(tmp_path):
     def gather(kind, place, known=None, strict=False):
         scratch = tmp_path / f"scratch{len(list(tmp_path.iterdir()))}"
         scratch.mkdir()
-        batch = files.Batch(kind, str(place), one_by_one=strict)
-        files.gather(batch, scratch, known or {}, {})
+        checked = {file.key for file in files.list_files(str(place))} if strict else set()
+        batch = files.Batch(kind, str(place), one_by_one=checked)
+        files.gather_files(batch, scratch, known or {}, {})
         lines = b"\n".join(Path(part).read_bytes() for part in batch.parts).split(b"\n")
         return batch, [json.loads(line) for line in lines if line.strip(b"\xef\xbb\xbf \r")]
 

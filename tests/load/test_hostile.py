@@ -329,8 +329,9 @@ from lib.load import files, records
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]), int(sys.argv[3])))
 try:
-    batch = files.Batch(records.EVENTS, sys.argv[1], one_by_one=bool(sys.argv[4:]))
-    files.gather(batch, Path(sys.argv[2]), {}, {})
+    checked = {file.key for file in files.list_files(sys.argv[1])} if sys.argv[4:] else set()
+    batch = files.Batch(records.EVENTS, sys.argv[1], one_by_one=checked)
+    files.gather_files(batch, Path(sys.argv[2]), {}, {})
     print(batch.records, "records", len(batch.rejects), "rejects")
 except UserError as error:
     print(error)

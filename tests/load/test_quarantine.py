@@ -112,10 +112,11 @@ def test_what_a_load_found_is_kept_also_when_it_stops(lenient, event, song, tmp_
     assert kept["failure"] == ""
 
 
-def test_only_new_files_of_the_kind_that_is_refused_are_read_record_by_record(
-    lenient, event, song, monkeypatch
+@either_place
+def test_only_new_files_that_are_refused_are_read_record_by_record(
+    lenient, event, song, monkeypatch, engine, s3
 ):
-    world, read, ours = lenient(1, s3=False), [], files.read_records
+    world, read, ours = lenient(1, s3), [], files.read_records
     world.catalogue(song())
     world.log(event(ts=T), file="a.json")
     world.load()
@@ -127,7 +128,8 @@ def test_only_new_files_of_the_kind_that_is_refused_are_read_record_by_record(
     world.log(event(ts="soon"), file="d.json")
     world.catalogue(song(song_id="S"), file="e.json")
     world.load()
-    assert read == ["b.json", "c.json", "d.json"]
+    # DuckDB does not say which of a kind's files it refuses; COPY names them.
+    assert read == (["d.json"] if s3 and engine == "redshift" else ["b.json", "c.json", "d.json"])
 
 
 def test_text_longer_than_its_column_is_a_reject_on_every_engine(lenient, event, song):

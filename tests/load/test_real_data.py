@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.differential import differences
+from tests.load.test_properties import expected_users
 
 
 @pytest.fixture(scope="module")
@@ -127,22 +128,12 @@ def test_matched_plays_counted_by_plain_python(real, events, songs):
 
 
 def test_user_versions_counted_by_plain_python(real, events):
-    timelines = defaultdict(list)
-    for event in sorted(events, key=lambda e: (e["ts"], e["sessionId"], e["itemInSession"])):
-        if event["userId"]:
-            timelines[event["userId"]].append((event["ts"], event["level"]))
-    expected = set()
-    for user, timeline in timelines.items():
-        last_of_moment = dict(timeline)
-        starts = []
-        for ts, level in sorted(last_of_moment.items()):
-            if not starts or starts[-1][1] != level:
-                starts.append((ts, level))
-        ends = [ts for ts, _ in starts[1:]] + [None]
-        expected |= {(user, level, ts, end) for (ts, level), end in zip(starts, ends, strict=True)}
-    found = real.rows("select user_id, level, valid_from, valid_to from users")
-    assert set(map(in_ms, found)) == expected
-    assert len(found) == len(expected) == 96
+    found = real.rows(
+        "select user_id, first_name, last_name, gender, level, valid_from, valid_to, is_current "
+        "from users"
+    )
+    assert set(found) == set(expected_users(events))
+    assert len(found) == 96
 
 
 def test_every_play_is_one_row_with_its_own_texts(real, events):

@@ -47,14 +47,14 @@ def refusal(code: str, message: str = "") -> ClientError:
     ],
 )
 def test_an_error_becomes_one_sentence_with_what_to_do(error, words):
-    with pytest.raises(aws.AwsError, match=words) as failed, aws.asking("create a role"):
+    with pytest.raises(aws.AwsError, match=words) as failed, aws.explain_errors("create a role"):
         raise error
     assert failed.value.__cause__ is error
     assert "\n" not in str(failed.value)
 
 
 def test_other_errors_pass_as_they_are():
-    with pytest.raises(ZeroDivisionError), aws.asking("divide"):
+    with pytest.raises(ZeroDivisionError), aws.explain_errors("divide"):
         raise ZeroDivisionError
 
 
@@ -62,15 +62,15 @@ def test_a_profile_that_is_not_there_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     with pytest.raises(aws.AwsError, match=r"\(nobody\) could not be found"):
-        aws.session(settings(profile="nobody"))
+        aws.open_session(settings(profile="nobody"))
 
 
 def test_keys_of_the_configuration_come_before_everything_else(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-environment")
-    own = aws.session(settings(aws__key="mine", aws__secret="also mine")).get_credentials()
+    own = aws.open_session(settings(aws__key="mine", aws__secret="also mine")).get_credentials()
     assert (own.access_key, own.secret_key) == ("mine", "also mine")
-    assert aws.session(settings()).get_credentials().access_key == "of-the-environment"
+    assert aws.open_session(settings()).get_credentials().access_key == "of-the-environment"
 
 
 def test_a_new_login_is_seen_after_an_expired_one(monkeypatch, tmp_path):
@@ -81,19 +81,19 @@ def test_a_new_login_is_seen_after_an_expired_one(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     keys = "[default]\naws_access_key_id = {0}\naws_secret_access_key = {0}\n"
     file.write_text(keys.format("old"))
-    assert aws.session(settings()).get_credentials().access_key == "old"
+    assert aws.open_session(settings()).get_credentials().access_key == "old"
     file.write_text(keys.format("new"))
-    with pytest.raises(aws.AwsError), aws.asking("look"):
+    with pytest.raises(aws.AwsError), aws.explain_errors("look"):
         raise refusal("ExpiredToken")
-    assert aws.session(settings()).get_credentials().access_key == "new"
+    assert aws.open_session(settings()).get_credentials().access_key == "new"
 
 
 def test_a_client_asks_in_the_region_of_the_settings():
     own = {"aws__key": "mine", "aws__secret": "mine"}
-    assert aws.client(settings(aws__region="eu-west-1", **own), "sts").meta.region_name == (
+    assert aws.make_client(settings(aws__region="eu-west-1", **own), "sts").meta.region_name == (
         "eu-west-1"
     )
-    assert aws.client(settings(**own), "s3", "us-east-1").meta.region_name == "us-east-1"
+    assert aws.make_client(settings(**own), "s3", "us-east-1").meta.region_name == "us-east-1"
 
 
 def test_waiting_says_a_thing_once_and_again_after_half_a_minute(monkeypatch):

@@ -36,8 +36,8 @@ given = dict(pair.split("=", 1) for pair in sys.argv[1:])
 settings = config.load("dwh.cfg.example", environ={}, **given)
 made = {}
 for service in ("sts", "redshift", "ec2", "iam", "s3", "pricing"):
-    made[service] = aws.client(settings, service)  # of one region, not connected
-aws.client = lambda settings, service, *_, **__: made[service]
+    made[service] = aws.make_client(settings, service)  # of one region, not connected
+aws.make_client = lambda settings, service, *_, **__: made[service]
 while kind := os.read(0, 1):
     pid = os.fork()
     if not pid:

@@ -24,7 +24,7 @@ def actions(plan: Plan) -> list[tuple[str, str]]:
 
 
 def test_creation_is_planned_then_done_then_nothing_is_left_to_do(settings, tmp_path):
-    plan = provision.creation(settings)
+    plan = provision.plan_creation(settings)
     assert actions(plan) == [
         ("database", "create"),
         ("event logs", "keep"),
@@ -34,20 +34,20 @@ def test_creation_is_planned_then_done_then_nothing_is_left_to_do(settings, tmp_
     assert not settings.database.exists(), "a plan changes nothing"
     plan.apply()
     assert settings.database.exists()
-    again = provision.creation(settings)
+    again = provision.plan_creation(settings)
     assert (actions(again)[0], again.apply()) == (("database", "keep"), "Nothing to do.")
 
 
 def test_a_missing_data_folder_is_said_before_anything_is_made(settings, tmp_path):
     (tmp_path / "logs" / "one.json").unlink()
     with pytest.raises(SourceError, match="holds no JSON file"):
-        provision.creation(settings)
+        provision.plan_creation(settings)
     assert not settings.database.exists()
 
 
 def test_removal_deletes_the_database_and_leaves_the_data(settings, tmp_path):
-    provision.creation(settings).apply()
-    plan = provision.removal(settings)
+    provision.plan_creation(settings).apply()
+    plan = provision.plan_removal(settings)
     assert actions(plan) == [
         ("database", "delete"),
         ("event logs", "keep"),
@@ -60,7 +60,7 @@ def test_removal_deletes_the_database_and_leaves_the_data(settings, tmp_path):
     plan.apply(confirm=True)
     assert not settings.database.exists()
     assert (tmp_path / "logs" / "one.json").exists()
-    assert provision.removal(settings).apply(confirm=True) == "Nothing to do."
+    assert provision.plan_removal(settings).apply(confirm=True) == "Nothing to do."
 
 
 def test_a_database_with_tables_of_others_is_not_removed(settings):
@@ -68,14 +68,14 @@ def test_a_database_with_tables_of_others_is_not_removed(settings):
     with duckdb.connect(str(settings.database)) as other:
         other.execute("create table payroll (id integer)")
     with pytest.raises(warehouse.WarehouseError, match=r"holds the table main.payroll and no mark"):
-        provision.removal(settings)
+        provision.plan_removal(settings)
     assert settings.database.exists()
 
 
 def test_a_file_that_is_no_database_is_neither_used_nor_removed(settings):
     settings.database.parent.mkdir()
     settings.database.write_text("my notes " * 1000)
-    for plan in (provision.creation, provision.removal):
+    for plan in (provision.plan_creation, provision.plan_removal):
         with pytest.raises(warehouse.WarehouseError, match="is not a DuckDB database"):
             plan(settings)
     assert settings.database.read_text().startswith("my notes")
@@ -96,11 +96,11 @@ def test_status_says_what_there_is_and_what_was_loaded(world, event, song, engin
     assert "songplays 1 rows" in told
     if engine == "local":
         world.close()
-    assert told.replace("\n", "\n  ") in provision.status(world.settings)
+    assert told.replace("\n", "\n  ") in provision.describe_status(world.settings)
 
 
 def test_status_of_nothing_says_so(settings):
-    assert "does not exist; it costs nothing" in provision.status(settings)
+    assert "does not exist; it costs nothing" in provision.describe_status(settings)
 
 
 def test_status_of_a_warehouse_that_can_not_be_opened_is_an_error_that_says_what_it_can(
@@ -115,5 +115,5 @@ def test_status_of_a_warehouse_that_can_not_be_opened_is_an_error_that_says_what
         world.settings = replace(world.settings, db=named)
         exists, reason = "cluster +sparkify-dwh, 1 × ra3.large, available", "lacking"
     with pytest.raises(warehouse.WarehouseError, match=f"(?s)^target.*{reason}") as failed:
-        provision.status(world.settings)
+        provision.describe_status(world.settings)
     assert re.search(exists, str(failed.value))

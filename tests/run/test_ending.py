@@ -11,14 +11,15 @@ import pytest
 
 from lib import ROOT, SourceError, UserError, config, run
 from lib.aws import AwsError
-from lib.provision import cluster
+from lib.provision import redshift
 from lib.provision.plan import Plan, Step
 from lib.run import ending
+from lib.warehouse import access
 from tests.runner import COMMAND, limit_file_size
 
 POSSIBLE = (
     "The cluster sparkify-dwh may still be running in us-west-2 at $0.54 an hour until it is "
-    f"removed: {cluster.REMOVE}"
+    f"removed: {access.REMOVE}"
 )
 
 
@@ -213,7 +214,7 @@ def test_whatever_ends_a_run_says_what_may_be_running_also_when_aws_can_not_be_a
     on_redshift, tmp_path, monkeypatch, capsys, asked, cell
 ):
     code = CELLS[cell]
-    monkeypatch.setattr(cluster, "running", asked)
+    monkeypatch.setattr(redshift, "describe_running", asked)
     assert run.main(on_redshift(cell.format(runs=str(tmp_path / "runs")))) == code
     said = capsys.readouterr()
     words = said.err if code else said.out
@@ -231,8 +232,8 @@ def test_whatever_ends_a_run_says_what_may_be_running_also_when_aws_can_not_be_a
 def test_what_a_closed_terminal_can_not_show_is_in_the_journal(
     on_redshift, tmp_path, monkeypatch, capsys
 ):
-    still = f"The cluster x is available and costs $1.00/h until it is removed: {cluster.REMOVE}"
-    monkeypatch.setattr(cluster, "running", lambda _: still)
+    still = f"The cluster x is available and costs $1.00/h until it is removed: {access.REMOVE}"
+    monkeypatch.setattr(redshift, "describe_running", lambda _: still)
 
     def hang_up(*_, **__):
         raise OSError(5, "Input/output error")
@@ -247,7 +248,7 @@ def test_the_journal_says_what_may_be_running_from_the_runs_begin_on(
     on_redshift, tmp_path, monkeypatch, capsys
 ):
     """A run that is killed has no last words."""
-    monkeypatch.setattr(cluster, "running", lambda _: "")
+    monkeypatch.setattr(redshift, "describe_running", lambda _: "")
     file = tmp_path / "runs" / "latest" / "journal.json"
     possible = f"{POSSIBLE} --config {tmp_path}/dwh.cfg"
     cell = f"import json; assert json.load(open({str(file)!r}))['still_running'] == {possible!r}"
@@ -259,7 +260,7 @@ def test_the_journal_says_what_may_be_running_from_the_runs_begin_on(
 def test_nothing_is_asked_or_said_of_aws_on_local_and_of_a_cluster_made_elsewhere(
     own_notebook, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(cluster, "running", refuse)
+    monkeypatch.setattr(redshift, "describe_running", refuse)
     assert run.main(own_notebook("1 / 0")) == 1
     assert "AWS" not in capsys.readouterr().err
     own = tmp_path / "dwh.cfg"
@@ -289,7 +290,7 @@ def test_the_plan_that_is_confirmed_shows_what_will_be_removed_at_the_end(
         told.append((name, keep, everything))
         return "At the end: the cluster."
 
-    monkeypatch.setattr("lib.provision.creation", lambda settings, name: plan)
+    monkeypatch.setattr("lib.provision.plan_creation", lambda settings, name: plan)
     monkeypatch.setattr("lib.provision.describe_end", describe)
     (tmp_path / "dwh.cfg").write_text("[CLUSTER]\nCLIENT_CIDR = 203.0.113.7/32\n")
     words = ["--config", str(tmp_path / "dwh.cfg"), "--target", "redshift", "--name", "mine"]

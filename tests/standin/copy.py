@@ -12,18 +12,14 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from io import BytesIO
 
 from .dialect import SqlError, Token, significant, tokenize
 
 THREADS = 16
-FLAGS = {"acceptinvchars", "blanksasnull", "emptyasnull", "gzip", "manifest", "roundec"} | {
-    "trimblanks",
-    "truncatecolumns",
-}
+FLAGS = {"gzip", "manifest"}
 VALUES = {"compupdate", "iam_role", "maxerror", "region", "statupdate", "timeformat"}
 WHOLE = {"int2": ("Short", 16), "int4": ("Integer", 32), "int8": ("Long", 64)}
 NAMES = {"int2": "smallint", "int4": "integer", "int8": "bigint", "float8": "double precision"} | {
@@ -180,8 +176,6 @@ def _option(reader: _Reader, copy: Copy) -> str:
     elif name in FLAGS:
         reader.at += 1
         copy.options[name] = "on"
-        if name == "acceptinvchars":
-            copy.options[name] = _optional_string(reader, "?")
     elif name in VALUES:
         reader.at += 1
         reader.take("as")
@@ -189,12 +183,6 @@ def _option(reader: _Reader, copy: Copy) -> str:
     else:
         raise reader.error()
     return name
-
-
-def _optional_string(reader: _Reader, default: str) -> str:
-    reader.take("as")
-    here = reader.tokens[reader.at : reader.at + 1]
-    return reader.next("string").value if here and here[0].kind == "string" else default
 
 
 def _complete(copy: Copy, seen: set[str]) -> Copy:
@@ -385,8 +373,7 @@ class Column:
     @cached_property
     def length(self) -> int | None:
         """The length of a text column, in bytes."""
-        limited = self.type in ("varchar", "bpchar") and self.modifier > 4
-        return self.modifier - 4 if limited else None
+        return self.modifier - 4 if self.type == "varchar" and self.modifier > 4 else None
 
 
 @dataclass
@@ -481,9 +468,8 @@ def _records(text: str) -> Iterator[tuple[int, str, dict | BadRecord]]:
 def _picker(copy: Copy, columns: list[Column], store: Store) -> Callable[[object], list]:
     """Return the function that takes a record's values, in the order of the columns."""
     names = [column.name for column in columns]
-    if copy.json.lower() in ("auto", "auto ignorecase"):
-        fold = copy.json.lower() != "auto"
-        return lambda record: _by_name(record, names, fold)
+    if copy.json.lower() == "auto":
+        return lambda record: _by_name(record, names)
     paths = _paths(store.get(copy.json), copy.json)
     if len(paths) != len(columns):
         raise copy_error(
@@ -493,11 +479,9 @@ def _picker(copy: Copy, columns: list[Column], store: Store) -> Callable[[object
     return lambda record: [_at(record, path) for path in paths]
 
 
-def _by_name(record: object, names: list[str], fold: bool) -> list:
+def _by_name(record: object, names: list[str]) -> list:
     if not isinstance(record, dict):
         raise BadRecord(1224, "Invalid JSON: an object is expected with 'auto'.")
-    if fold:
-        record = {key.lower(): value for key, value in record.items()}
     return [record.get(name) for name in names]
 
 
@@ -565,15 +549,13 @@ class _Converter:
         self.by_type = dict.fromkeys(WHOLE, self.whole) | {
             "float4": self.real,
             "float8": self.real,
-            "numeric": self.decimal,
             "bool": self.boolean,
             "timestamp": self.timestamp,
-            "date": self.day,
         }
 
     def __call__(self, column: Column, value: object) -> str:
         text = None if value is None else _text(value)
-        if column.type in ("varchar", "bpchar", "text"):
+        if column.type in ("varchar", "text"):
             text = self.characters(column, text)
         elif text is not None:
             text = self.by_type.get(column.type, self.unknown)(column, text)
@@ -583,34 +565,17 @@ class _Converter:
 
     def characters(self, column: Column, text: str | None) -> str | None:
         """Return text that fits its column, counted in bytes."""
-        options = self.options
-        if text is None or ("emptyasnull" in options and not text):
+        if text is None:
             return None
-        if "blanksasnull" in options and not text.strip():
-            return None
-        text = text.rstrip(" ") if "trimblanks" in options else text
-        if not text.isascii() or "\0" in text:
-            text = self.valid(text)
-            if column.type == "bpchar" and not text.isascii():
-                raise BadRecord(1220, "Multibyte character not supported for CHAR", text)
+        if found := re.search("[\0\ud800-\udfff]", text):
+            code = ord(found[0])
+            code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+            reason = "String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence"
+            shown = text.encode("ascii", "replace").decode()
+            raise BadRecord(1220, f"{reason}: {code:02x} (error {4 if not code else 3})", shown)
         if column.length and len(text.encode()) > column.length:
-            if "truncatecolumns" not in options:
-                raise BadRecord(1204, "String length exceeds DDL length", text)
-            text = text.encode()[: column.length].decode(errors="ignore")
+            raise BadRecord(1204, "String length exceeds DDL length", text)
         return escape(text)
-
-    def valid(self, text: str) -> str:
-        """Return text without invalid characters, which ACCEPTINVCHARS replaces."""
-        found = re.search("[\0\ud800-\udfff]", text)
-        if not found:
-            return text
-        if "acceptinvchars" in self.options:
-            return re.sub("[\0\ud800-\udfff]", self.options["acceptinvchars"], text)
-        code = ord(found[0])
-        code = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
-        reason = "String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: "
-        shown = text.encode("ascii", "replace").decode()
-        raise BadRecord(1220, f"{reason}{code:02x} (error {4 if not code else 3})", shown)
 
     def whole(self, column: Column, text: str) -> str:
         """Return a whole number in the range of its type."""
@@ -635,22 +600,6 @@ class _Converter:
             raise BadRecord(1222, f"Overflow, Value '{text}', Type: Double", text)
         return text
 
-    def decimal(self, column: Column, text: str) -> str:
-        """Return a decimal, cut (or with ROUNDEC rounded) to its scale."""
-        precision, scale = (column.modifier - 4) >> 16, (column.modifier - 4) & 0xFFFF
-        try:
-            number = Decimal(text) if _FLOAT.fullmatch(text) else None
-        except InvalidOperation:
-            number = None
-        if number is None:
-            raise BadRecord(1209, f"Invalid digit, Value '{text[:1]}', Pos 0, Type: Decimal", text)
-        if column.modifier < 4:
-            precision, scale = 18, 0
-        rounding = ROUND_HALF_UP if "roundec" in self.options else ROUND_DOWN
-        if abs(number) >= Decimal(10) ** (precision - scale):
-            raise BadRecord(1222, f"Overflow for NUMERIC({precision},{scale})", text)
-        return str(number.quantize(Decimal(1).scaleb(-scale), rounding))
-
     def boolean(self, column: Column, text: str) -> str:
         """Return t or f."""
         if text.lower() not in TRUE | FALSE:
@@ -671,13 +620,6 @@ class _Converter:
         except (ValueError, OverflowError):
             reason = f"Invalid timestamp format or value [{self.options.get('timeformat', 'auto')}]"
             raise BadRecord(1206, reason, text) from None
-
-    def day(self, column: Column, text: str) -> str:
-        """Return a date."""
-        try:
-            return date.fromisoformat(text).isoformat()
-        except ValueError:
-            raise BadRecord(1205, "Invalid Date Format - length must be 10 or more", text) from None
 
     def unknown(self, column: Column, text: str) -> str:
         """Refuse a column of a type that is not played here."""

@@ -247,7 +247,7 @@ class TestSql:
 TABLE = """
     create table t (
         id bigint not null, title varchar(8), length double precision, at timestamp, ok boolean,
-        n integer, price numeric(6, 2)
+        n integer
     )
 """
 
@@ -272,12 +272,12 @@ class TestCopyStatement:
     def test_options_come_in_any_order_and_case(self):
         found = parse(
             f"COPY \"S\".t (a, B) FROM 's3://b/k' REGION AS 'us-west-2' GZIP maxerror as 5"
-            f" FORMAT AS JSON 'auto ignorecase' IAM_ROLE '{ROLE}' manifest compupdate off;"
+            f" FORMAT AS JSON 'auto' IAM_ROLE '{ROLE}' manifest compupdate off;"
         )
         assert (found.table, found.columns, found.json) == (
             '"s"."t"',
             ["a", "b"],
-            "auto ignorecase",
+            "auto",
         )
         assert found.options == {
             "region": "us-west-2",
@@ -305,17 +305,15 @@ class TestCopyStatement:
 class TestCopy:
     def test_values_are_read_as_redshift_reads_them(self, table, put):
         source = put(
-            a='{"id": "1", "title": 4.60, "length": "2.5", "at": 1541106106796, "ok": true, "n": 7,'
-            ' "price": 1.239}{"id": 2,\n "title": [1.0, {}]} {"id": 3, "title": "", "X": 1}'
+            a='{"id": "1", "title": 4.60, "length": "2.5", "at": 1541106106796, "ok": true, "n": 7}'
+            '{"id": 2,\n "title": [1.0, {}]} {"id": 3, "title": "", "X": 1}'
         )
         copy(table, source, "json 'auto' timeformat 'epochmillisecs'")
-        found = run(
-            table, "select id, title, length, at::text, ok, n, price::text from t order by 1"
-        )
+        found = run(table, "select id, title, length, at::text, ok, n from t order by 1")
         assert found == [
-            (1, "4.60", 2.5, "2018-11-01 21:01:46.796", True, 7, "1.23"),
-            (2, "[1.0,{}]", None, None, None, None, None),
-            (3, "", None, None, None, None, None),
+            (1, "4.60", 2.5, "2018-11-01 21:01:46.796", True, 7),
+            (2, "[1.0,{}]", None, None, None, None),
+            (3, "", None, None, None, None),
         ]
 
     def test_a_rollback_takes_it_back(self, table, put, redshift, connect):
@@ -345,7 +343,6 @@ class TestCopy:
             b'{"id": 1, "title": "a\\u0000"}': 1220,
             b'{"id": 1, "title": "\\ud800"}': 1220,
             b'{"id": 1, "length": "x"}': 1208,
-            b'{"id": 1, "price": "x"}': 1209,
             b'{"id": 1, "at": "today"}': 1206,
             b'{"id": 1, "ok": "maybe"}': 1210,
             b'{"id": 1,}': 1224,
@@ -353,7 +350,7 @@ class TestCopy:
             b'[{"id": 1}]': 1224,
             b'{"id": 1': 1224,
         }
-        copy(table, put(a=b"\n".join(bad)), "json 'auto' maxerror 17")
+        copy(table, put(a=b"\n".join(bad)), "json 'auto' maxerror 16")
         seen = run(table, "select error_code from sys_load_error_detail order by line_number")
         assert [code for (code,) in seen] == list(bad.values())
         assert run(table, "select count(*) from t") == [(0,)]
@@ -364,11 +361,6 @@ class TestCopy:
         assert run(table, "select id from t") == [(1,)]
         with refused("XX000", "failed"):
             copy(table, source, "json 'auto' maxerror 1")
-
-    def test_options_change_values(self, table, put):
-        source = put(a=b'{"id": 1, "title": "\xff2345678\xc3\xa9"}{"id": 2, "title": " "}')
-        copy(table, source, "json 'auto' truncatecolumns acceptinvchars '!' blanksasnull")
-        assert run(table, "select title from t order by id") == [("!2345678",), (None,)]
 
     def test_gzip_must_be_said_and_be_true(self, table, put):
         source = put(a=gzip.compress(b'{"id": 1}', mtime=0))
@@ -424,12 +416,11 @@ class TestCopy:
             (1, "a", 2.5),
             (2, None, None),
         ]
-        with refused("XX000", "JSONPath size: 3, Number of columns in table or column list: 7"):
+        with refused("XX000", "JSONPath size: 3, Number of columns in table or column list: 6"):
             copy(table, f"{source}x", options)
 
-    def test_names_are_matched_exactly_unless_case_is_ignored(self, table, put):
+    def test_names_are_matched_exactly(self, table, put):
         source = put(a='{"ID": 1}')
-        copy(table, source, "json 'auto ignorecase'")
         with refused("XX000", "failed"):
             copy(table, source)
         assert errors(table) == [(1, "id", 1213, "Missing data for not-null field")]

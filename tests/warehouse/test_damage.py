@@ -100,8 +100,8 @@ def test_a_damaged_database_at_its_own_place_says_the_remedy_which_works(project
     assert said.startswith(f"{settings.database} is damaged, and with it what was loaded into it (")
     assert "; remove it with 05_teardown (python -m lib.run --only 05 --teardown, " in said
     assert said.endswith(") and load anew, the data files stay.")
-    assert refused(provision.creation, settings) == said
-    plan = provision.removal(settings)
+    assert refused(provision.plan_creation, settings) == said
+    plan = provision.plan_removal(settings)
     assert (plan.steps[0].state, plan.steps[0].action) == ("damaged", "delete")
     plan.apply()
     assert settings.database.exists(), "nothing is removed without a word"
@@ -129,7 +129,7 @@ def test_a_damaged_log_beside_a_sound_file_is_removed_with_it(project):
     said = refused(warehouse.connect, settings)
     lost = "is damaged, and with it the last load into sample.duckdb ("
     assert said.startswith(f"{settings.database}.wal {lost}")
-    provision.removal(settings).apply(confirm=True)
+    provision.plan_removal(settings).apply(confirm=True)
     assert not list(settings.database.parent.glob("*.duckdb*"))
 
 
@@ -138,5 +138,5 @@ def test_what_is_damaged_elsewhere_is_for_its_owner_to_delete(project, tmp_path,
     settings = made(project(database=tmp_path / "mine.duckdb"))
     break_it(settings)
     remedy = f"; delete {settings.database} yourself and load anew, the data files stay."
-    assert refused(provision.removal, settings).endswith(remedy)
+    assert refused(provision.plan_removal, settings).endswith(remedy)
     assert settings.database.exists()

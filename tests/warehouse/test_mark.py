@@ -58,11 +58,11 @@ def test_a_file_that_somebody_else_made_is_refused_everywhere_and_left_as_it_is(
     said = [
         refused(local.plan_database, settings),
         refused(warehouse.connect, settings),
-        refused(provision.removal, settings),
+        refused(provision.plan_removal, settings),
         refused(export.export, settings, tmp_path / "star"),
     ]
     with pytest.raises(WarehouseError) as told:
-        provision.status(settings)  # two lines: what is there, and why it can't be asked
+        provision.describe_status(settings)  # two lines: what is there, and why it can't be asked
     said.append(str(told.value))
     assert all("theirs.duckdb " in one for one in said), said
     if "songs" not in made_by_them:
@@ -100,7 +100,7 @@ def test_what_others_have_added_keeps_a_warehouse_from_being_removed(project, tm
     settings = made(project(database=tmp_path / "ours.duckdb"))
     with duckdb.connect(str(settings.database)) as theirs:
         theirs.execute("create schema a; create table a.users (id integer); create macro m() as 1")
-    said = refused(provision.removal, settings, error=ProvisionError)
+    said = refused(provision.plan_removal, settings, error=ProvisionError)
     assert "did not make (the table a.users, the macro main.m)" in said
     warehouse.connect(settings).close()
 

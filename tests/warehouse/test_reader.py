@@ -9,8 +9,7 @@ import pytest
 
 from lib import provision, warehouse
 from lib.aws import AwsError
-from lib.provision import cluster
-from lib.warehouse import export
+from lib.warehouse import access, export
 from lib.warehouse.templates import WarehouseError
 from tests.differential import differences
 from tests.standin import policy
@@ -96,7 +95,7 @@ def test_who_holds_the_loaders_policy_can_load_and_look(loaded, double, monkeypa
 
 
 def test_a_password_of_the_reader_does_not_open_the_admin(loaded, double):
-    user, password = cluster.credentials(loaded.settings, read_only=True)
+    user, password = access.get_credentials(loaded.settings, read_only=True)
     assert double.aws.authorise(user, loaded.name, password)
     assert not double.aws.authorise("IAM:dwh_admin", loaded.name, password)
 

@@ -12,7 +12,7 @@ from lib import ROOT, UserError, run, sample, warehouse
 from lib.aws import AwsError
 from lib.load import BadRecords, LoadError
 from lib.load.records import EVENTS
-from lib.provision import cluster
+from lib.warehouse import access
 from lib.warehouse.base import TABLES
 from lib.warehouse.templates import WarehouseError
 from tests import live
@@ -350,7 +350,7 @@ def test_a_load_writes_to_no_bucket_but_its_own_accounts(world, double, event, s
     world.catalogue(song())
     double.aws.unguarded.clear()
     world.load()
-    with world.dwh._scratch() as scratch:
+    with world.dwh._open_scratch() as scratch:
         scratch.put("large", BytesIO(bytes(9_000_000)))  # in several parts
     bucket = "sparkify-dwh-123456789012-us-west-2"
     written = [call for call, name in double.aws.unguarded if name == bucket and is_write(call)]
@@ -459,7 +459,7 @@ def test_a_failed_run_says_what_is_still_running_and_what_it_costs(double, tmp_p
     by = "(of run interactive by user/analyst)"
     said = f"The cluster sparkify-dwh {by} is available in us-west-2 and costs $0.54"
     assert said in done.stderr
-    assert done.stderr.rstrip().endswith(cluster.REMOVE)
+    assert done.stderr.rstrip().endswith(access.REMOVE)
     journal = json.loads((tmp_path / "latest" / "journal.json").read_text())
     assert journal["still_running"] in done.stderr
 
@@ -473,6 +473,6 @@ def test_a_run_whose_login_expires_says_what_may_still_be_running(double, tmp_pa
     assert "AWS could not be asked what is still running: Your AWS session has" in done.stderr
     possible = "The cluster sparkify-dwh may still be running in us-west-2 at $0.54 an hour until"
     assert possible in done.stderr
-    assert done.stderr.rstrip().endswith(cluster.REMOVE)
+    assert done.stderr.rstrip().endswith(access.REMOVE)
     journal = json.loads((tmp_path / "latest" / "journal.json").read_text())
     assert possible in journal["still_running"]

@@ -7,6 +7,6 @@ manifest
 format as json {{ json | literal }}
 {{ "gzip" if gzip }}
 timeformat {{ timeformat | literal }}
-maxerror 0
+maxerror {{ maxerror }}
 compupdate off
 statupdate off

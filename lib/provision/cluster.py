@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lib.account import Account, find_next_expiry
 from lib.aws import AwsError, Clock, find_statements, read_code
+from lib.aws.access import READY, find_cluster, find_role_arn, remove_command
+from lib.aws.account import Account, find_next_expiry
 from lib.provision.network import SecurityGroup, find_vpc
 from lib.provision.resources import Resource, Role
-from lib.warehouse.access import READY, find_cluster, find_role_arn, remove_command
 
 GOING = {"deleting", "final-snapshot"}
 BROKEN = {"hardware-failure", "storage-full"}  # and incompatible-…: AWS does not repair them

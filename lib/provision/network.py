@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 
-from lib.account import PROJECT, Account
 from lib.aws import AwsError
+from lib.aws.account import PROJECT, Account
 from lib.provision.resources import Resource
 
 SOURCES = ("IpRanges", "Ipv6Ranges", "UserIdGroupPairs", "PrefixListIds")

@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from lib.account import FOREIGN, Account, find_next_expiry, format_expiry, has_expired, read_expiry
 from lib.aws import AwsError
+from lib.aws.access import READY, REMOVE, RUN, find_endpoint, remove_command
+from lib.aws.account import (
+    FOREIGN,
+    Account,
+    find_next_expiry,
+    format_expiry,
+    has_expired,
+    read_expiry,
+)
 from lib.config import Settings
 from lib.provision.cluster import (
     PRICES,
@@ -22,7 +30,6 @@ from lib.provision.cluster import (
 from lib.provision.network import SecurityGroup, SubnetGroup, find_client_range, find_vpc
 from lib.provision.plan import Plan, Step, align_labels
 from lib.provision.resources import Bucket, Resource, Role
-from lib.warehouse.access import READY, REMOVE, RUN, find_endpoint, remove_command
 
 HOW = "set confirm = True above and run this notebook again, or run, with your options:"
 PAUSED = "AWS pauses it then, and only storage costs"

@@ -10,11 +10,10 @@ import json
 from collections.abc import Iterator
 from functools import partial
 
-from lib.account import FOREIGN, PROJECT, Account
-from lib.aws import AwsError, Clock, read_code
+from lib.aws import AwsError, Clock, access, read_code
+from lib.aws.access import BOUNDARY, LOADS
+from lib.aws.account import FOREIGN, PROJECT, Account
 from lib.provision.plan import Step
-from lib.warehouse import access
-from lib.warehouse.access import BOUNDARY, LOADS
 
 
 class Resource:

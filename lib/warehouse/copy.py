@@ -14,8 +14,8 @@ from functools import cached_property
 from io import BufferedReader
 
 from lib import SourceError, aws
-from lib.warehouse import access
-from lib.warehouse.access import BOUNDARY, LOADS
+from lib.aws import access
+from lib.aws.access import BOUNDARY, LOADS
 from lib.warehouse.base import Conflict, ConnectionLost, CopyError, Warehouse
 from lib.warehouse.templates import WarehouseError, columns_of, render
 

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from lib.aws import access
+from lib.aws.access import READER
 from lib.config import Settings
-from lib.warehouse import access
-from lib.warehouse.access import READER
 from lib.warehouse.base import MARK, PATIENCE, TABLES, VIEWS, Busy, Conflict, ConnectionLost
 from lib.warehouse.copy import Copying
 from lib.warehouse.templates import BOUND, WarehouseError, render

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lib import aws, config
-from lib.account import Account
+from lib.aws import access
+from lib.aws.account import Account
 from lib.provision import network, redshift
-from lib.warehouse import access
 from tests.provision.helpers import (
     BUCKET,
     CIDR,

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from lib import ROOT, aws
-from lib.account import Account
+from lib.aws import access
+from lib.aws.account import Account
 from lib.provision import redshift, resources
-from lib.warehouse import access
 from tests.provision.helpers import BUCKET, actions, created, made, place, remove
 from tests.standin import policy
 from tests.standin.aws import ACCOUNT, BOUNDARY, is_write, permissions

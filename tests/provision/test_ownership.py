@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lib import aws, config, provision
-from lib.account import name_owner
+from lib.aws import access
+from lib.aws.account import name_owner
 from lib.provision import redshift
 from lib.run import ending
-from lib.warehouse import access
 from tests.provision.helpers import (
     BUCKET,
     DATA,

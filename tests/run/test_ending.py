@@ -10,11 +10,10 @@ import psutil
 import pytest
 
 from lib import ROOT, SourceError, UserError, config, run
-from lib.aws import AwsError
+from lib.aws import AwsError, access
 from lib.provision import redshift
 from lib.provision.plan import Plan, Step
 from lib.run import ending
-from lib.warehouse import access
 from tests.runner import COMMAND, limit_file_size
 
 POSSIBLE = (

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from lib import ROOT, UserError, run, sample, warehouse
-from lib.aws import AwsError
+from lib.aws import AwsError, access
 from lib.load import BadRecords, LoadError
 from lib.load.records import EVENTS
-from lib.warehouse import access
 from lib.warehouse.base import TABLES
 from lib.warehouse.templates import WarehouseError
 from tests import live

@@ -285,10 +285,7 @@ def _describe_cluster(account: Account, found: dict) -> list[tuple[str, str]]:
 
 
 def describe_running(settings: Settings) -> str:
-    """Return what is still running, who created it, what it costs, and how to remove it.
-
-    Return '' when nothing is running.
-    """
+    """Return what is still running, its owner, price, and how to remove it; '' when nothing is."""
     if settings.db.host:
         return ""
     account = Account(settings)

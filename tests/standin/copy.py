@@ -393,8 +393,8 @@ class Reject:
         length = str(column.length or "") if column else ""
         name = column.name if column else ""
         where = [self.file, self.line, name, kind, length, error.position]
-        shown = [_ODD.sub(".", str(text))[:1024] for text in (self.raw, error.value)]
-        return [*where, error.number, str(error), *shown]
+        shown = [_ODD.sub(".", str(text))[:1024] for text in (error, self.raw, error.value)]
+        return [*where, error.number, *shown]
 
 
 @dataclass

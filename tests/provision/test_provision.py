@@ -6,8 +6,7 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from lib import config, provision, warehouse
-from lib.load import source
+from lib import SourceError, config, provision, warehouse
 from lib.provision.plan import Plan
 
 
@@ -41,7 +40,7 @@ def test_creation_is_planned_then_done_then_nothing_is_left_to_do(settings, tmp_
 
 def test_a_missing_data_folder_is_said_before_anything_is_made(settings, tmp_path):
     (tmp_path / "logs" / "one.json").unlink()
-    with pytest.raises(source.SourceError, match="holds no JSON file"):
+    with pytest.raises(SourceError, match="holds no JSON file"):
         provision.creation(settings)
     assert not settings.database.exists()
 

@@ -545,7 +545,7 @@ def test_rule_8_an_event_in_two_files_is_staged_twice_and_is_one_play(world, eve
 
 
 @pytest.mark.parametrize("field", ["sessionId", "userId", "ts"])
-def test_rule_8_a_play_is_known_by_moment_session_item_and_user(world, event, other, field):
+def test_rule_8_a_play_is_identified_by_timestamp_session_item_and_user(world, event, other, field):
     world.catalogue(other)
     world.log(event(ts=T), event(**{"ts": T, field: T + 7}), event(ts=T))
     world.load()
@@ -557,7 +557,7 @@ def test_rule_8_a_play_is_known_by_moment_session_item_and_user(world, event, ot
     [("song", "x"), ("artist", None), ("location", ""), ("userAgent", "x"), ("length", 1.5)],
 )
 @pytest.mark.parametrize("loads", [1, 2])
-def test_rule_8_two_different_plays_of_one_moment_session_item_and_user_stop_the_load(
+def test_rule_8_two_different_plays_of_one_timestamp_session_item_and_user_stop_the_load(
     world, event, other, field, value, loads
 ):
     world.catalogue(other)

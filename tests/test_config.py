@@ -41,7 +41,7 @@ def cfg(tmp_path):
 def refused(path="", environ=None, **overrides) -> str:
     """Return the sentence that these settings are refused with."""
     with pytest.raises(ConfigError) as caught:
-        config.load(path, environ=environ or {}, **overrides)
+        config.read_settings(path, environ=environ or {}, **overrides)
     return str(caught.value)
 
 
@@ -63,12 +63,12 @@ def test_the_example_documents_every_key_with_its_default_and_loads_as_it_is():
             keys.add(key[1])
         previous = line
     assert documented == DESIGN
-    assert config.load(example, environ={}) == config.Settings()
+    assert config.read_settings(example, environ={}) == config.Settings()
 
 
 def test_without_a_file_the_target_is_local_with_the_sample(monkeypatch, tmp_path):
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    settings = config.load(environ={})
+    settings = config.read_settings(environ={})
     assert settings == config.Settings()
     assert (settings.dwh.target, settings.uses_sample) == ("local", True)
     assert settings.log_data == str(tmp_path / "data/sample/log_data")
@@ -78,10 +78,10 @@ def test_without_a_file_the_target_is_local_with_the_sample(monkeypatch, tmp_pat
 
 def test_dwh_cfg_of_the_project_and_the_environment_are_read_when_none_is_given(monkeypatch, cfg):
     monkeypatch.setattr(config, "ROOT", cfg("[LOCAL]\nTHREADS = 3\n").parent)
-    assert config.load(environ={}).local.threads == 3
+    assert config.read_settings(environ={}).local.threads == 3
     monkeypatch.setenv("DWH_LOCAL_THREADS", "5")
-    assert config.load().local.threads == 5
-    assert config.load(environ={}).local.threads == 3
+    assert config.read_settings().local.threads == 5
+    assert config.read_settings(environ={}).local.threads == 3
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_dwh_cfg_of_the_project_and_the_environment_are_read_when_none_is_given(
 def test_an_override_precedes_the_environment_the_file_and_the_default(
     cfg, text, environ, overrides, threads
 ):
-    assert config.load(cfg(text), environ, **overrides).local.threads == threads
+    assert config.read_settings(cfg(text), environ, **overrides).local.threads == threads
 
 
 def test_values_have_the_type_of_their_default(cfg):
     text = "[LOCAL]\nTHREADS = 2\n[LOAD]\nMIN_COVERAGE = 0.02\n[AWS]\nACCOUNT = 0123\n"
-    settings = config.load(cfg(text), environ={})
+    settings = config.read_settings(cfg(text), environ={})
     assert (settings.local.threads, settings.load.min_coverage, settings.aws.account) == (
         2,
         0.02,
@@ -115,12 +115,12 @@ def test_values_have_the_type_of_their_default(cfg):
 def test_a_file_may_have_a_bom_windows_line_ends_comments_and_indented_keys_in_lower_case(cfg):
     file = cfg("")
     file.write_bytes(b"\xef\xbb\xbf# mine\r\n[LOCAL] # here\r\n; two\r\n  threads=2\r\n")
-    assert config.load(file, environ={}).local.threads == 2
+    assert config.read_settings(file, environ={}).local.threads == 2
 
 
 def test_a_value_may_hold_any_sign(cfg):
     file = cfg("[DATA]\nLOG_DATA = s3://a/100%=b#c ;d\nSONG_DATA = s3://a/%(x)s\n")
-    settings = config.load(file, environ={})
+    settings = config.read_settings(file, environ={})
     assert (settings.log_data, settings.song_data) == ("s3://a/100%=b#c ;d", "s3://a/%(x)s")
 
 
@@ -190,11 +190,11 @@ def test_a_value_that_can_not_be_used_is_named_with_what_was_expected(name, valu
     ],
 )
 def test_a_value_of_every_accepted_form_is_kept_as_it_is(name, value):
-    assert value in repr(config.load(environ={}, **{name: value}))
+    assert value in repr(config.read_settings(environ={}, **{name: value}))
 
 
 def test_levels_are_listed_without_blanks():
-    own = config.load(environ={}, levels="free, paid plus ,x")
+    own = config.read_settings(environ={}, levels="free, paid plus ,x")
     assert own.load.level_names == ("free", "paid plus", "x")
 
 
@@ -245,19 +245,21 @@ def test_relative_places_start_at_the_projects_folder_a_tilde_at_home_and_others
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     places = {"log_data": "mine/logs", "song_data": "s3://bucket/songs", "database": "~/x.duckdb"}
-    settings = config.load(environ={}, **places)
+    settings = config.read_settings(environ={}, **places)
     assert settings.log_data == str(ROOT.resolve() / "mine/logs")
     assert settings.song_data == "s3://bucket/songs"
     assert settings.database == tmp_path.resolve() / "x.duckdb"
 
 
 def test_other_data_goes_into_another_database_than_the_sample():
-    settings = config.load(environ={}, log_data="logs", song_data="songs")
+    settings = config.read_settings(environ={}, log_data="logs", song_data="songs")
     assert (settings.uses_sample, settings.database.name) == (False, "warehouse.duckdb")
 
 
 def test_no_secret_is_in_what_settings_show(cfg):
-    settings = config.load(cfg(f"[AWS]\nKEY = AKIA{SECRET}\nSECRET = {SECRET}\n"), environ={})
+    settings = config.read_settings(
+        cfg(f"[AWS]\nKEY = AKIA{SECRET}\nSECRET = {SECRET}\n"), environ={}
+    )
     assert (settings.aws.key, settings.aws.secret) == (f"AKIA{SECRET}", SECRET)
     for shown in (settings, settings.aws):
         assert SECRET not in f"{shown!r} {shown} {[shown]}"
@@ -296,7 +298,7 @@ def test_a_secret_in_a_file_that_others_can_read_is_refused(cfg, mode):
 def test_a_file_that_others_can_read_may_leave_the_secrets_empty(cfg):
     file = cfg("[AWS]\nKEY =\nSECRET =\n")
     file.chmod(0o644)
-    assert config.load(file, environ={}) == config.Settings()
+    assert config.read_settings(file, environ={}) == config.Settings()
 
 
 def test_settings_cannot_be_changed_after_they_were_checked():

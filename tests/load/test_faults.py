@@ -338,7 +338,7 @@ def test_a_full_disk_amid_the_parse_is_not_taken_for_a_bad_file(loaded, states, 
 def test_too_little_memory_is_one_sentence_and_not_taken_for_a_bad_file(loaded, states):
     steps = []
     loaded.dwh.raw.execute("set memory_limit = '10 MB'")
-    said = r"^DuckDB is out of memory, .* raise \[LOCAL\] MEMORY_LIMIT, .*\nNothing was loaded"
+    said = r"^DuckDB ran out of memory, .* raise \[LOCAL\] MEMORY_LIMIT, .*\nNothing was loaded"
     with pytest.raises(LoadError, match=said):
         loaded.load(steps.append)
     assert not [step for step in steps if "record by record" in step]

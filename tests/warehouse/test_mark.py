@@ -306,7 +306,7 @@ def test_a_load_says_that_it_waits_for_another_and_gives_up_in_the_end(
 
 @pytest.mark.only_on("redshift")
 def test_a_load_goes_on_when_the_other_one_has_ended(world, song, event, monkeypatch, engine):
-    monkeypatch.setattr("lib.load.BRIEFLY", 0.2, raising=False)
+    monkeypatch.setattr("lib.load.transaction.BRIEFLY", 0.2)
     world.catalogue(song())
     world.log(event())
     other, steps = warehouse.connect(world.settings), []

@@ -246,7 +246,7 @@ def test_what_copy_says_of_a_jsonpaths_file_is_told(
 def test_a_conflict_is_tried_again_and_in_the_end_given_up_with_nothing_loaded(
     in_s3, double, song, event, monkeypatch, conflicts
 ):
-    monkeypatch.setattr("lib.load.PAUSE", 0.01)
+    monkeypatch.setattr("lib.load.transaction.PAUSE", 0.01)
     in_s3.catalogue(song())
     in_s3.log(event())
     for _ in range(conflicts):

@@ -153,7 +153,7 @@ def test_what_is_wrong_in_the_file_is_named_with_line_section_key_and_what_was_e
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [
-        ("target", ["lokal"], "local or redshift, not 'lokal'; did you mean local?"),
+        ("target", ["lokal"], "local or redshift, not 'lokal'."),
         ("threads", ["two", "1.5"], "a whole number"),
         ("threads", ["-1"], "at least 0"),
         ("threads", ["1025"], "at most 1024"),

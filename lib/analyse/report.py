@@ -164,8 +164,8 @@ def describe_journal(journal: dict) -> dict:
     return {
         "started": datetime.fromisoformat(journal["started"]).astimezone(UTC),
         "status": states[journal["status"]],
-        "target": journal["target"],
-        "data": journal["data"],
+        "target": journal.get("target", ""),
+        "data": journal.get("data", ""),
         "minutes": sum(one.get("seconds", 0) for one in notebooks) / 60,
         "plays": plays.get("value", ""),
         "period": plays.get("period", ""),

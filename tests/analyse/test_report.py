@@ -397,8 +397,6 @@ def journal(status="completed", **more) -> dict:
     return {
         "started": "2026-11-24T22:31:40+00:00",
         "status": status,
-        "target": "local",
-        "data": "",
         "notebooks": [{"name": "04_analyse", "status": status, "seconds": 90, "heading": "Songs"}],
         **more,
     }
@@ -417,7 +415,7 @@ UNREADABLE = {
 def runs(tmp_path):
     """Runs of every kind, and what is none."""
     named = UNREADABLE | {
-        "whole": journal(data="Sparkify sample (invented data)", headline=[WEEK]),
+        "whole": journal(target="local", data="Sparkify sample (invented data)", headline=[WEEK]),
         "failed": journal("failed", started="2026-11-25T08:00:00+00:00"),
         "killed": journal("running", started="2026-11-23T08:00:00"),
         EVIL.replace("/", "-"): journal(data="\ud800" + EVIL, headline=[WEEK | {"value": EVIL}]),
@@ -445,6 +443,7 @@ def test_every_run_is_there_once_with_how_it_ended_and_its_report(runs):
         *("local", "Sparkify sample (invented data)"),
     )
     assert about["failed"][1] == "failed in 04_analyse, “Songs”"
+    assert about["failed"][5:] == ("", ""), "an older journal knows less"
     assert about["killed"][1] == "running, or cut off"
     unreadable = {name for name, row in about.items() if row[1] == "journal can't be read"}
     assert unreadable == {*UNREADABLE, "not json"}

@@ -171,7 +171,7 @@ def test_teardown_removes_the_warehouse_and_never_the_data(complete, data, tmp_p
     [
         (["bogus"], "There is no option bogus; known are --help"),
         (["--databse", "x"], "There is no option --databse; did you mean --database?"),
-        (["--target", "redshfit"], "must be local or redshift, not 'redshfit'; did you mean"),
+        (["--target", "redshfit"], "must be local or redshift, not 'redshfit'."),
         (["--only", "06"], "There is no notebook 06; known are 01_provision"),
         (["--from", "03_laod"], "There is no notebook 03_laod; did you mean 03_load?"),
         (["--from", "03", "--only", "04"], "--only: not allowed with --from"),

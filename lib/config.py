@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, make_dataclass, replace
 from datetime import date
 from ipaddress import IPv4Network
@@ -30,9 +31,9 @@ class ConfigError(UserError):
 
 
 def declare_key(default, *, secret: bool = False, **accepted) -> Field:
-    """Declare a key and what it accepts: `choices`, or values from `least` to `most`, or strings
-    that match the regular expression `pattern` or that the function `parse` takes without a
-    ValueError, which `expected` describes."""
+    """Declare a key and what it accepts: values from `least` to `most`, or strings that match the
+    regular expression `pattern` or that the function `parse` takes without a ValueError, which
+    `expected` describes."""
     return field(default=default, repr=not secret, metadata=accepted)
 
 
@@ -52,7 +53,7 @@ RANGE = "your own IPv4 address, such as 203.0.113.7/32, or a range that is not t
 SIZE, SHARE = r"((?i:\d+(\.\d+)?\s*[KMGT]i?B))?", r"\d+(\.\d+%|%)?"
 # Every key with its default, whose type its values have.
 SECTIONS = {
-    "DWH": {"TARGET": declare_key("local", choices=("local", "redshift"))},
+    "DWH": {"TARGET": declare_key("local", pattern="local|redshift", expected="local or redshift")},
     "DATA": {"LOG_DATA": "", "LOG_JSONPATH": "", "SONG_DATA": "", "REGION": "us-west-2"},
     "LOCAL": {
         "DATABASE": declare_key("", pattern="(?!.*://).*", expected="a file of this machine"),
@@ -71,7 +72,7 @@ SECTIONS = {
         "IDENTIFIER": declare_key("sparkify-dwh", pattern=NAME, expected=NAMED),
         "NODE_TYPE": declare_key("ra3.large", pattern="(?!dc2).*", expected=NODES),
         "NUM_NODES": declare_key(1, least=1),
-        "ACCESS": declare_key("my-ip", choices=("my-ip", "vpc")),
+        "ACCESS": declare_key("my-ip", pattern="my-ip|vpc", expected="my-ip or vpc"),
         "CLIENT_CIDR": declare_key("", parse=_read_range, expected=RANGE),
         "MAX_HOURLY_USD": declare_key(1.0, least=0),
         "EXPIRES_HOURS": declare_key(24, least=1),
@@ -243,21 +244,14 @@ def convert_value(key: Field, raw: str, where: str):
     """Return the string `raw` as the type of the key's default, or say what was expected."""
     about, kind = key.metadata, type(key.default)
     parsers = {bool: lambda word: TRUTH[word.lower()], date: date.fromisoformat}
-    try:
+    with suppress(KeyError, ValueError):
         value = about.get("parse", parsers.get(kind, kind))(raw)
-    except (KeyError, ValueError):
-        expected = about.get("expected") or TYPES[kind]
-        raise ConfigError(f"{where} must be {expected}, not {raw!r}.") from None
-    choices = about.get("choices", ())
-    for is_right, expected in (
-        (not choices or value in choices, " or ".join(choices)),
-        (value >= about.get("least", value), f"at least {about.get('least')}"),
-        (value <= about.get("most", value), f"at most {about.get('most')}"),
-        (re.fullmatch(about.get("pattern", "(?s).*"), raw), about.get("expected")),
-    ):
-        if not is_right:
-            raise ConfigError(f"{where} must be {expected}, not {raw!r}.")
-    return value
+        is_within = about.get("least", value) <= value <= about.get("most", value)
+        if is_within and re.fullmatch(about.get("pattern", "(?s).*"), raw):
+            return value
+    bounds = [f", at {end} {about[end]}" for end in ("least", "most") if end in about]
+    expected = "".join([about.get("expected") or TYPES[kind], *bounds])
+    raise ConfigError(f"{where} must be {expected}, not {raw!r}.")
 
 
 def _check_together(settings: Settings) -> None:

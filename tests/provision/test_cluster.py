@@ -209,7 +209,7 @@ def test_several_nodes_cost_several_times_as_much(cloud):
         ({"db__name": "dev"}, "NAME dev is what attackers try"),
         ({"identifier": "Sparkify"}, "identifier must be small letters"),
         ({"identifier": "a--b"}, "identifier must be small letters"),
-        ({"snapshot_days": 36}, "snapshot_days must be at most 35"),
+        ({"snapshot_days": 36}, "snapshot_days must be a whole number, at least 1, at most 35"),
         ({"audit_logs": "maybe"}, "must be true or false, not 'maybe'"),
     ],
 )

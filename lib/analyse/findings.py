@@ -24,7 +24,6 @@ FIGURES = {
 }
 PACKAGES = ("sparkify-dwh", "duckdb", "redshift-connector", "pandas", "matplotlib")
 PUBLIC = "s3://udacity-dend/"
-AGENT_PARTS = {"platform": "parse_os", "browser": "parse_user_agent"}
 UNKNOWN = "unknown"
 
 
@@ -187,7 +186,7 @@ def count_by_agent(frame: pd.DataFrame, part: str, least: int) -> pd.DataFrame:
     """
     import ua_parser
 
-    parse = getattr(ua_parser, AGENT_PARTS[part])
+    parse = ua_parser.parse_os if part == "platform" else ua_parser.parse_user_agent
     agents = frame["user_agent"].fillna("")
     families = {agent: getattr(parse(agent), "family", UNKNOWN) for agent in agents.unique()}
     people = frame["user_id"].where(frame["user_id"] != "")

@@ -193,16 +193,12 @@ def finish(fig: Figure, *, title: str, subtitle: str, source: str, alt: str, to:
     spreadsheet must be told to read them as text, or it runs a song title that is a formula.
     title: the finding. subtitle: what is shown, and its unit. alt: what a reader who does not
     see the picture needs to know. to: path of the files, without .png, .svg and .csv.
-    Raises ValueError naming each text that is empty.
     """
-    texts = {"title": title, "subtitle": subtitle, "source": source, "alt": alt}
-    if missing := [name for name, text in texts.items() if not (text or "").strip()]:
-        raise ValueError(f"finish() needs a text for {' and '.join(missing)}")
-    texts = {name: labels.clean_text(text) for name, text in texts.items()}
-    add_titles(fig, texts["title"], texts["subtitle"], f"Source: {texts['source']}")
+    title, subtitle, source = map(labels.clean_text, (title, subtitle, f"Source: {source}"))
+    add_titles(fig, title, subtitle, source)
     png, svg, data = (Path(to).with_name(Path(to).name + kind) for kind in (".png", ".svg", ".csv"))
     png.parent.mkdir(parents=True, exist_ok=True)
-    save_figure(fig, png, svg, {"Title": texts["title"], "Description": texts["alt"]})
+    save_figure(fig, png, svg, {"Title": title, "Description": labels.clean_text(alt)})
     if (frame := getattr(fig, "frame", None)) is not None:
         frame.to_csv(data, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     width = round(fig.get_figwidth() * 100)

@@ -181,9 +181,7 @@ def _read_file(path: str | Path) -> Iterator[tuple]:
     """Yield (section, key) and (value, where it is) of each key. No error shows a line of the file,
     which may hold a secret."""
     file = Path(located(str(path))) if path else ROOT / "dwh.cfg"
-    if not os.path.isfile(file):
-        if path:
-            raise ConfigError(f"There is no configuration file {file}; name one that exists.")
+    if not path and not file.is_file():
         return
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
@@ -232,12 +230,9 @@ def _read_overrides(overrides: Mapping) -> Iterator[tuple]:
     """Yield the same for each option that is given."""
     for name, raw in overrides.items():
         section, _, key = name.upper().rpartition("__")
-        places = [place for place in KEYS if place[1] == key and section in ("", place[0])]
-        if len(places) != 1:
-            known = [f"{section}__{key}".lower() for section, key in places or KEYS]
-            raise ConfigError(f"{name} is not one setting; {suggestion(name, known)}")
+        (place,) = (place for place in KEYS if place[1] == key and section in ("", place[0]))
         if raw is not None and raw != "":
-            yield places[0], (str(raw), f"The option {name}")
+            yield place, (str(raw), f"The option {name}")
 
 
 def convert_value(key: Field, raw: str, where: str):

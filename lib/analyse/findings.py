@@ -23,7 +23,6 @@ FIGURES = {
     "plays_per_listener": "Plays per listener",
 }
 PACKAGES = ("sparkify-dwh", "duckdb", "redshift-connector", "pandas", "matplotlib")
-PUBLIC = "s3://udacity-dend/"
 UNKNOWN = "unknown"
 
 
@@ -147,18 +146,16 @@ def describe_run(warehouse: Warehouse, settings: Settings, run: str) -> pd.DataF
     return pd.DataFrame(list(facts.items()), columns=["fact", "value"])
 
 
-def write_caution(warehouse: Warehouse, settings: Settings) -> str:
+def write_caution(warehouse: Warehouse) -> str:
     """Return the sentence that says where the figures would mislead."""
     if warehouse.data_kind == "sample":
         return (
             "All of this data is invented: a generator made the listeners, the songs and the "
             "plays, so the figures show what the warehouse can answer, and nothing of real people."
         )
-    public = settings.log_data.startswith(PUBLIC)
-    logs = "These are Sparkify's public logs" if public else "If these are Sparkify's public logs"
     return (
-        f"{logs}{';' if public else ','} their users are simulated and only the songs are real: "
-        "the figures show how a simulation behaves, not how people listen."
+        "If these are Sparkify's public logs, their users are simulated and only the songs are "
+        "real: the figures show how a simulation behaves, not how people listen."
     )
 
 

@@ -62,13 +62,15 @@ def make_parser() -> Parser:
     add_end("--keep", action="store_true", help="remove nothing at the end (redshift)")
     everything = "remove all that is this project's at the end, also what other runs created"
     add_end("--teardown", action="store_true", help=everything)
-    add("--full-refresh", action="store_true", help="build the star anew from staging (03_load)")
-    add("--verify", action="store_true", help="read every file again, unchanged or not (03_load)")
+    pairs = {"dest": "parameters", "default": []}
+    flag, refresh = pairs | {"action": "append_const"}, "build the star anew from staging (03_load)"
+    add("--full-refresh", **flag, const=("full_refresh", "true"), help=refresh)
+    verify = "read every file again, unchanged or not (03_load)"
+    add("--verify", **flag, const=("verify", "true"), help=verify)
     add_instead("--export", metavar="FOLDER", help="write the star as Parquet and CSV, run nothing")
     add_instead("--status", action="store_true", help="show what exists and costs, run nothing")
-    pairs = {"dest": "parameters", "nargs": 2, "action": "append", "default": []}
     names = {"metavar": ("NAME", "VALUE"), "help": "set a notebook's parameter; repeatable"}
-    add("-p", "--parameter", **pairs, **names)
+    add("-p", "--parameter", **pairs, nargs=2, action="append", **names)
     return command
 
 
@@ -86,12 +88,7 @@ def read_parameters(notebook: str) -> dict[str, str]:
     """Return the parameters that a notebook declares: name to type, 'None' for one without."""
     import papermill
 
-    file = FOLDER / f"{notebook}.ipynb"
-    try:
-        declared = papermill.inspect_notebook(str(file))
-    except Exception as error:  # noqa: BLE001 - whatever a half-edited notebook holds
-        reason = f"The notebook {shorten_path(file)} can't be read: {error}"
-        raise UserError(f"{reason}; restore it, or run others.") from None
+    declared = papermill.inspect_notebook(str(FOLDER / f"{notebook}.ipynb"))
     return {name: about["inferred_type_name"] for name, about in declared.items()}
 
 
@@ -106,11 +103,6 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
     types = {name: kind for kinds in declared.values() for name, kind in kinds.items()}
     given = {place: getattr(options, place) or "" for place in PLACES}
     given |= {"target": settings.dwh.target, "out": "", "run": "", "teardown": options.teardown}
-    for name in ("full_refresh", "verify"):
-        given[name] = getattr(options, name)
-        if given[name] and name not in types:
-            option = f"--{name.replace('_', '-')}"
-            raise UserError(f"{option} is for 03_load, which is not among these notebooks.")
     for name, text in options.parameters:
         if name in ONE_ONLY and len(declared) > 1:
             raise UserError(
@@ -120,7 +112,7 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
             )
         if name not in types:
             hint = config.suggestion(name, types)
-            raise UserError(f"No notebook has a parameter {name}; {hint}")
+            raise UserError(f"None of these notebooks has a parameter {name}; {hint}")
         kind = config.declare_key(DEFAULTS.get(types[name], ""))
         given[name] = config.convert_value(kind, text, f"The parameter {name}")
     removed = options.yes and not options.keep and settings.dwh.target == "redshift"

@@ -23,6 +23,7 @@ DESIGN = {
     "IAM_ROLE": {"NAME", "ARN"},
 }
 SECRET = "wJalrXUtnFEMI/K7MDENG"
+CLUSTER = {"client_cidr": "203.0.113.7/32", "log_data": "s3://a/logs", "song_data": "s3://a/songs"}
 
 
 @pytest.fixture
@@ -104,12 +105,9 @@ def test_an_override_precedes_the_environment_the_file_and_the_default(
 
 def test_values_have_the_type_of_their_default(cfg):
     text = "[LOCAL]\nTHREADS = 2\n[LOAD]\nMIN_COVERAGE = 0.02\n[AWS]\nACCOUNT = 0123\n"
-    settings = config.load(cfg(text), environ={})
-    assert (settings.local.threads, settings.load.min_coverage, settings.aws.account) == (
-        2,
-        0.02,
-        "0123",
-    )
+    read = config.load(cfg(text), environ={})
+    found = (read.local.threads, read.load.min_coverage, read.aws.account)
+    assert found == (2, 0.02, "0123")
 
 
 def test_a_file_may_have_a_bom_windows_line_ends_comments_and_indented_keys_in_lower_case(cfg):
@@ -178,6 +176,29 @@ def test_a_value_that_can_not_be_used_is_named_with_what_was_expected(name, valu
         sentence = refused(**{name: value})
         assert sentence.startswith(f"The option {name} must be {expected}")
         assert f", not {value!r}" in sentence
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"node_type": "dc2.large"}, "dc2.large can't be created any more; use ra3.large"),
+        ({"port": 5430}, "PORT must be 5431 to 5455 or 8191 to 8215, not 5430"),
+        ({"client_cidr": "0.0.0.0/0"}, "would open the database port to the whole internet"),
+        ({"client_cidr": "::/0"}, "would open the database port to the whole internet"),
+        ({"client_cidr": "8.0.0.0/7"}, "would open the database port to the whole internet"),
+        ({"client_cidr": "2001:db8::1/128"}, "must be an IPv4 range"),
+        ({"client_cidr": "203.0.113.7/24"}, "has host bits set; such as 203.0.113.7/32"),
+        ({"client_cidr": "home"}, "does not appear to be an IPv4 or IPv6 network"),
+        ({"db__user": "admin"}, "USER admin is what attackers try"),
+        ({"db__name": "dev"}, "NAME dev is what attackers try"),
+        ({"identifier": "Sparkify"}, "IDENTIFIER must be small letters"),
+        ({"identifier": "a--b"}, "IDENTIFIER must be small letters"),
+        ({"snapshot_days": 36}, "snapshot_days must be at most 35"),
+        ({"audit_logs": "maybe"}, "must be true or false, not 'maybe'"),
+    ],
+)
+def test_a_cluster_that_can_not_be_or_is_not_safe_is_refused(wrong, words):
+    assert words in refused(target="redshift", **CLUSTER | wrong)
 
 
 @pytest.mark.parametrize(
@@ -297,8 +318,3 @@ def test_a_file_that_others_can_read_may_leave_the_secrets_empty(cfg):
     file = cfg("[AWS]\nKEY =\nSECRET =\n")
     file.chmod(0o644)
     assert config.load(file, environ={}) == config.Settings()
-
-
-def test_settings_cannot_be_changed_after_they_were_checked():
-    with pytest.raises(AttributeError):
-        config.Settings().local.threads = 2

@@ -161,7 +161,8 @@ def load(copy: Copy, columns: list[Column], readable: Callable) -> Loaded:
                 loaded.lines.append("\t".join(fields) + "\n")
             except BadRecord as error:
                 about = (column.name, NAMES.get(column.type, column.type)) if column else ("", "")
-                loaded.rejects.append((url, number, *about, error.number, str(error)))
+                reason = str(error).encode("ascii", "replace").decode()
+                loaded.rejects.append((url, number, *about, error.number, reason))
         if len(loaded.rejects) > copy.maxerror:
             break
     return loaded

@@ -23,6 +23,7 @@ DESIGN = {
     "IAM_ROLE": {"NAME", "ARN"},
 }
 SECRET = "wJalrXUtnFEMI/K7MDENG"
+CLUSTER = {"client_cidr": "203.0.113.7/32", "log_data": "s3://a/logs", "song_data": "s3://a/songs"}
 
 
 @pytest.fixture
@@ -158,6 +159,27 @@ def test_a_value_that_can_not_be_used_is_named_with_what_was_expected(name, valu
         assert f", not {value!r}" in sentence
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"node_type": "dc2.large"}, "dc2, which can't be created any more, such as ra3.large"),
+        ({"port": 5430}, "PORT must be 5431 to 5455 or 8191 to 8215, not 5430"),
+        *(
+            ({"client_cidr": wrong}, "or a range that is not the whole internet, not '")
+            for wrong in ("0.0.0.0/0", "::/0", "8.0.0.0/7", "2001:db8::1/128", "1.2.3.7/24", "home")
+        ),
+        ({"db__user": "admin"}, "USER admin is what attackers try"),
+        ({"db__name": "dev"}, "NAME dev is what attackers try"),
+        ({"identifier": "Sparkify"}, "identifier must be small letters"),
+        ({"identifier": "a--b"}, "identifier must be small letters"),
+        ({"snapshot_days": 36}, "snapshot_days must be a whole number, at least 1, at most 35"),
+        ({"audit_logs": "maybe"}, "must be true or false, not 'maybe'"),
+    ],
+)
+def test_a_cluster_that_can_not_be_or_is_not_safe_is_refused(wrong, words):
+    assert words in refused(target="redshift", **CLUSTER | wrong)
+
+
 def test_a_value_of_every_accepted_form_has_the_type_of_its_default():
     given = {"memory_limit": "2.5 gib", "max_rejects": "0.1%", "levels": "free, paid plus ,x"}
     given |= {"threads": "2", "min_coverage": "0.02", "account": "0123", "audit_logs": "yes"}
@@ -250,8 +272,3 @@ def test_a_secret_in_a_file_that_others_can_read_is_refused_and_an_empty_one_is_
         assert refused(file) == said
     file.write_text("[AWS]\nKEY =\nSECRET =\n")
     assert config.load(file, environ={}) == config.Settings()
-
-
-def test_settings_cannot_be_changed_after_they_were_checked():
-    with pytest.raises(AttributeError):
-        config.Settings().local.threads = 2

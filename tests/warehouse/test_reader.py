@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from lib import provision, warehouse
-from lib.aws import AwsError, access, export
+from lib.aws import AwsError, access
+from lib.warehouse import export
 from lib.warehouse.templates import WarehouseError
 from tests.differential import differences
 from tests.standin import policy

@@ -86,16 +86,11 @@ def write_report(notebook: Path, to: Path, title: str, headline: dict | None = N
         template_name="report",
         extra_template_basedirs=[str(TEMPLATES)],
         extra_template_paths=[str(TEMPLATES)],
-        filters={"prose": markdown, "tables": clean_tables, "is_drawn": is_drawn},
+        filters={"prose": markdown, "tables": clean_tables},
     )
     resources = read_parts(title) | {"headline": headline or {}}
     html, _ = exporter.from_notebook_node(nb, resources=resources)
     return write_page(html.replace("<h2", f"{prose.list_contents()}<h2", 1), to)
-
-
-def is_drawn(cell: nbformat.NotebookNode) -> bool:
-    """Tell whether a cell shows a picture; a table beside it repeats what it draws."""
-    return any(kind.startswith("image/") for one in cell.outputs for kind in one.get("data", {}))
 
 
 def clean_tables(html: str) -> str:

@@ -40,7 +40,7 @@ class Run:
             data=_describe_data(self.settings) if "03_load" in self.parameters else "",
             parameters=self.parameters,
             notebooks=notebooks,
-            **({"still_running": self.may_run} if self.may_run else {}),
+            still_running=self.may_run,
         )
         from lib.run.kernels import iterate_kernels
 
@@ -58,11 +58,11 @@ class Run:
         self.write_journal()
         try:
             if name == "04_analyse":
-                from lib.analyse import report  # noqa: F401 - takes a second, in which the kernel starts
+                from lib.analyse import report  # takes a second, in which the kernel starts
             file = self.notebooks / f"{name}.ipynb"
             run_notebook(file, self.folder, self.parameters[name], progress, next(kernels))
             if name == "04_analyse":
-                self._write_report(name)
+                self._write_report(name, report)
             entry["status"] = "completed"
         except BaseException as error:
             entry |= {"status": "failed", "heading": progress.heading}
@@ -73,9 +73,7 @@ class Run:
             with suppress(OutputClosed):
                 progress.show_end(entry["status"], entry["seconds"])
 
-    def _write_report(self, name: str) -> None:
-        from lib.analyse import report
-
+    def _write_report(self, name: str, report) -> None:
         file = Path(config.located(self.parameters[name]["out"]), "headline.json")
         headline = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         notebook, title = self.folder / f"{name}.ipynb", f"Sparkify · {self.folder.name}"

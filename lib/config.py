@@ -111,7 +111,7 @@ class Settings(_make_class("Sections", **PARTS)):
     def uses_sample(self) -> bool:
         """Whether the data is the project's own sample, named or not."""
         places = ("data/sample/log_data", "data/sample/song_data")
-        return (self.log_data, self.song_data) == tuple(map(located, places))
+        return (self.log_data, self.song_data) == tuple(map(resolve_place, places))
 
     @property
     def data_kind(self) -> str:
@@ -121,37 +121,37 @@ class Settings(_make_class("Sections", **PARTS)):
     @property
     def log_data(self) -> str:
         """The event logs' folder, absolute, or s3://…"""
-        return located(self.data.log_data or "data/sample/log_data")
+        return resolve_place(self.data.log_data or "data/sample/log_data")
 
     @property
     def song_data(self) -> str:
         """The song metadata's folder, absolute, or s3://…"""
-        return located(self.data.song_data or "data/sample/song_data")
+        return resolve_place(self.data.song_data or "data/sample/song_data")
 
     @property
     def database(self) -> Path:
         """The DuckDB file."""
-        return Path(located(self.local.database or DATABASES[self.data_kind]))
+        return Path(resolve_place(self.local.database or DATABASES[self.data_kind]))
 
     @property
     def is_default_database(self) -> bool:
         """Whether the DuckDB file is at a place of the project's own choice."""
-        return str(self.database) in map(located, DATABASES.values())
+        return str(self.database) in map(resolve_place, DATABASES.values())
 
 
-def located(place: str) -> str:
+def resolve_place(place: str) -> str:
     """Return `place` as it is when it is in S3, else as an absolute path."""
     return place if "://" in place else str((ROOT / Path(place).expanduser()).resolve())
 
 
-def named(place: str) -> str:
+def shorten_place(place: str) -> str:
     """Return the name of a data location for a shared page, without this machine's folders."""
     path = Path(place)
     short = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
     return place if "://" in place else short
 
 
-def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> Settings:
+def read_settings(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> Settings:
     """Read and check the settings.
 
     `path`: the configuration file; empty: the project's dwh.cfg when there is one.
@@ -161,7 +161,7 @@ def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> S
     Raises ConfigError with section, key, line and what was expected.
     """
     found = [*_read_file(path), *_read_environment(environ), *_read_overrides(overrides)]
-    settings = Settings(file=located(str(path)) if path else "")
+    settings = Settings(file=resolve_place(str(path)) if path else "")
     for place, (raw, where) in dict(found).items():
         section, key = map(str.lower, place)
         changed = {key: convert_value(KEYS[place], raw, where)}
@@ -170,7 +170,7 @@ def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> S
     return settings
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggest_name(word: str, known: Iterable[str]) -> str:
     """Return "did you mean …?" for a near miss, else the list of what is known."""
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), names, 1)
@@ -180,7 +180,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def _read_file(path: str | Path) -> Iterator[tuple]:
     """Yield (section, key) and (value, where it is) of each key. No error shows a line of the file,
     which may hold a secret."""
-    file = Path(located(str(path))) if path else ROOT / "dwh.cfg"
+    file = Path(resolve_place(str(path))) if path else ROOT / "dwh.cfg"
     if not path and not file.is_file():
         return
     try:
@@ -200,7 +200,7 @@ def _read_file(path: str | Path) -> Iterator[tuple]:
             raise ConfigError(f"{where} can't be read: write [SECTION] or KEY = value, each once.")
         seen.add((section, key))
         if section not in SECTIONS:
-            hint = suggestion(section, SECTIONS)
+            hint = suggest_name(section, SECTIONS)
             raise ConfigError(f"{where}: there is no section [{section}]; {hint}")
         if entry:
             _check_key(file, where := f"{where}: [{section}] {key}", section, key, entry[2])
@@ -210,7 +210,7 @@ def _read_file(path: str | Path) -> Iterator[tuple]:
 def _check_key(file: Path, where: str, section: str, key: str, value: str) -> None:
     """Refuse an unknown key, and a secret in a file that other users can read."""
     if (section, key) not in KEYS:
-        raise ConfigError(f"{where} is not a setting; {suggestion(key, SECTIONS[section])}")
+        raise ConfigError(f"{where} is not a setting; {suggest_name(key, SECTIONS[section])}")
     if value and not KEYS[section, key].repr and os.name == "posix" and file.stat().st_mode & 0o077:
         raise ConfigError(f"{where} is in a file that others can read; run: chmod 600 {file}")
 
@@ -222,7 +222,7 @@ def _read_environment(environ: Mapping) -> Iterator[tuple]:
         if variable in known:
             yield known[variable], (environ[variable], f"The environment variable {variable}")
         elif variable.startswith("DWH_"):
-            hint = suggestion(variable, known)
+            hint = suggest_name(variable, known)
             raise ConfigError(f"The environment variable {variable} is not a setting; {hint}")
 
 

@@ -42,7 +42,7 @@ def cfg(tmp_path):
 def refused(path="", environ=None, **overrides) -> str:
     """Return the sentence that these settings are refused with."""
     with pytest.raises(ConfigError) as caught:
-        config.load(path, environ=environ or {}, **overrides)
+        config.read_settings(path, environ=environ or {}, **overrides)
     return str(caught.value)
 
 
@@ -64,12 +64,12 @@ def test_the_example_documents_every_key_with_its_default_and_loads_as_it_is():
             keys.add(key[1])
         previous = line
     assert documented == DESIGN
-    assert config.load(example, environ={}) == config.Settings()
+    assert config.read_settings(example, environ={}) == config.Settings()
 
 
 def test_without_a_file_the_target_is_local_with_the_sample(monkeypatch, tmp_path):
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    settings = config.load(environ={})
+    settings = config.read_settings(environ={})
     assert settings == config.Settings()
     assert (settings.dwh.target, settings.uses_sample) == ("local", True)
     assert settings.log_data == str(tmp_path / "data/sample/log_data")
@@ -79,10 +79,10 @@ def test_without_a_file_the_target_is_local_with_the_sample(monkeypatch, tmp_pat
 
 def test_dwh_cfg_of_the_project_and_the_environment_are_read_when_none_is_given(monkeypatch, cfg):
     monkeypatch.setattr(config, "ROOT", cfg("[LOCAL]\nTHREADS = 3\n").parent)
-    assert config.load(environ={}).local.threads == 3
+    assert config.read_settings(environ={}).local.threads == 3
     monkeypatch.setenv("DWH_LOCAL_THREADS", "5")
-    assert config.load().local.threads == 5
-    assert config.load(environ={}).local.threads == 3
+    assert config.read_settings().local.threads == 5
+    assert config.read_settings(environ={}).local.threads == 3
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_dwh_cfg_of_the_project_and_the_environment_are_read_when_none_is_given(
 def test_an_override_precedes_the_environment_the_file_and_the_default(
     cfg, text, environ, overrides, threads
 ):
-    assert config.load(cfg(text), environ, **overrides).local.threads == threads
+    assert config.read_settings(cfg(text), environ, **overrides).local.threads == threads
 
 
 def test_a_file_may_have_a_bom_windows_line_ends_comments_and_any_sign_in_a_value(cfg):
     file = cfg("")
     text = "\ufeff# mine\r\n[DATA] # here\r\n; two\r\n  log_data=s3://a/100%=b#c ;d\r\n"
     file.write_bytes(f"{text}SONG_DATA = s3://a/%(x)s".encode())
-    settings = config.load(file, environ={})
+    settings = config.read_settings(file, environ={})
     assert (settings.log_data, settings.song_data) == ("s3://a/100%=b#c ;d", "s3://a/%(x)s")
 
 
@@ -183,7 +183,7 @@ def test_a_cluster_that_can_not_be_or_is_not_safe_is_refused(wrong, words):
 def test_a_value_of_every_accepted_form_has_the_type_of_its_default():
     given = {"memory_limit": "2.5 gib", "max_rejects": "0.1%", "levels": "free, paid plus ,x"}
     given |= {"threads": "2", "min_coverage": "0.02", "account": "0123", "audit_logs": "yes"}
-    own = config.load(environ={}, **given)
+    own = config.read_settings(environ={}, **given)
     assert (own.local.memory_limit, own.local.threads) == ("2.5 gib", 2)
     assert (own.load.max_rejects, own.load.min_coverage) == ("0.1%", 0.02)
     assert (own.aws.account, own.cluster.audit_logs) == ("0123", True)
@@ -228,19 +228,21 @@ def test_relative_places_start_at_the_projects_folder_a_tilde_at_home_and_others
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     places = {"log_data": "mine/logs", "song_data": "s3://bucket/songs", "database": "~/x.duckdb"}
-    settings = config.load(environ={}, **places)
+    settings = config.read_settings(environ={}, **places)
     assert settings.log_data == str(ROOT.resolve() / "mine/logs")
     assert settings.song_data == "s3://bucket/songs"
     assert settings.database == tmp_path.resolve() / "x.duckdb"
 
 
 def test_other_data_goes_into_another_database_than_the_sample():
-    settings = config.load(environ={}, log_data="logs", song_data="songs")
+    settings = config.read_settings(environ={}, log_data="logs", song_data="songs")
     assert (settings.uses_sample, settings.database.name) == (False, "warehouse.duckdb")
 
 
 def test_no_secret_is_in_what_settings_show(cfg):
-    settings = config.load(cfg(f"[AWS]\nKEY = AKIA{SECRET}\nSECRET = {SECRET}\n"), environ={})
+    settings = config.read_settings(
+        cfg(f"[AWS]\nKEY = AKIA{SECRET}\nSECRET = {SECRET}\n"), environ={}
+    )
     assert (settings.aws.key, settings.aws.secret) == (f"AKIA{SECRET}", SECRET)
     for shown in (settings, settings.aws):
         assert SECRET not in f"{shown!r} {shown} {[shown]}"
@@ -271,4 +273,4 @@ def test_a_secret_in_a_file_that_others_can_read_is_refused_and_an_empty_one_is_
         file.chmod(mode)
         assert refused(file) == said
     file.write_text("[AWS]\nKEY =\nSECRET =\n")
-    assert config.load(file, environ={}) == config.Settings()
+    assert config.read_settings(file, environ={}) == config.Settings()

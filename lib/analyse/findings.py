@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analyse.labels import format_number
-from lib.config import SOURCES, Settings, named
+from lib.config import SOURCES, Settings, shorten_place
 from lib.warehouse.base import Warehouse
 
 SHARE = "paid_share"
@@ -137,8 +137,8 @@ def describe_run(warehouse: Warehouse, settings: Settings, run: str) -> pd.DataF
         "Made": format_time(datetime.now(UTC)),
         "Warehouse": f"{target}, {engine}",
         "Data": warehouse.source,
-        "Events from": named(settings.log_data),
-        "Songs from": named(settings.song_data),
+        "Events from": shorten_place(settings.log_data),
+        "Songs from": shorten_place(settings.song_data),
         "Versions": ", ".join(versions),
     }
     if facts["Data"] != SOURCES[settings.data_kind]:  # loaded from folders that are not named now

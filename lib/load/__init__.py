@@ -163,7 +163,7 @@ class _Loader:
         ((self.batch_id,),) = self.warehouse.rows("load/next_batch")
         self.warehouse.require_model()
         self._claim_warehouse()
-        before = self.warehouse.row_counts()
+        before = self.warehouse.count_rows()
         ledgers = [self.warehouse.rows("load/ledger", kind=kind.name) for kind in self.places]
         forgotten = {row[0] for ledger in ledgers for row in ledger if row[2] in self.replaced}
         for batch_id in self.replaced:
@@ -197,7 +197,7 @@ class _Loader:
             scope.identifiers["new_songs"] = scope.identifiers["all"] or bool(batches[0].files)
             (rebuild_star if rebuild else build_star)(scope, self.result, self.progress)
         self.result.plays, self.result.matched = self.warehouse.coverage()
-        self.result.rows = self.warehouse.row_counts()
+        self.result.rows = self.warehouse.count_rows()
 
     def _claim_warehouse(self) -> None:
         """Say in the warehouse which kind of data it holds; raise LoadError for the other kind."""

@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             word = message.split()[2]
             options = [name for name in self._option_string_actions if name.startswith("--")]
-            message = f"There is no option {word}; {config.suggestion(word, options)}"
+            message = f"There is no option {word}; {config.suggest_name(word, options)}"
         raise UserError(message.replace("argument ", ""))
 
 
@@ -81,7 +81,7 @@ def select_notebooks(first: str | None, only: str | None) -> tuple[str, ...]:
     for position, name in enumerate(NOTEBOOKS):
         if word.zfill(2) in (name, name[:2]):
             return NOTEBOOKS[position:] if first else (name,)
-    raise UserError(f"There is no notebook {word}; {config.suggestion(word, NOTEBOOKS)}")
+    raise UserError(f"There is no notebook {word}; {config.suggest_name(word, NOTEBOOKS)}")
 
 
 def read_parameters(notebook: str) -> dict[str, str]:
@@ -111,7 +111,7 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
                 "the removal of everything."
             )
         if name not in types:
-            hint = config.suggestion(name, types)
+            hint = config.suggest_name(name, types)
             raise UserError(f"None of these notebooks has a parameter {name}; {hint}")
         kind = config.declare_key(DEFAULTS.get(types[name], ""))
         given[name] = config.convert_value(kind, text, f"The parameter {name}")
@@ -138,7 +138,7 @@ def read_settings(options) -> config.Settings:
         if place and "://" not in place:
             setattr(options, name, os.path.abspath(os.path.expanduser(place)))
     places = {place: getattr(options, place) for place in PLACES}
-    return config.load(places.pop("config") or "", target=options.target, **places)
+    return config.read_settings(places.pop("config") or "", target=options.target, **places)
 
 
 def prepare_run(options, settings: config.Settings) -> Run:

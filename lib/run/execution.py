@@ -74,7 +74,7 @@ class Run:
                 progress.show_end(entry["status"], entry["seconds"])
 
     def _write_report(self, name: str, report) -> None:
-        file = Path(config.located(self.parameters[name]["out"]), "headline.json")
+        file = Path(config.resolve_place(self.parameters[name]["out"]), "headline.json")
         headline = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         notebook, title = self.folder / f"{name}.ipynb", f"Sparkify · {self.folder.name}"
         report.write_report(notebook, self.folder / "report.html", title, headline)
@@ -183,4 +183,6 @@ def make_folder(runs: Path, name: str) -> Path:
 def _describe_data(settings: config.Settings) -> str:
     """Return the name of the data that a run is on, without the folders of this machine."""
     source = config.SOURCES[settings.data_kind]
-    return source if settings.uses_sample else f"{source}, {config.named(settings.log_data)}"
+    return (
+        source if settings.uses_sample else f"{source}, {config.shorten_place(settings.log_data)}"
+    )

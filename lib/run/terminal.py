@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from lib import UserError, escape
+from lib import UserError, escape_text
 
 
 class OutputClosed(UserError):
@@ -27,7 +27,7 @@ def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
     """
     stream = to or sys.stdout
     try:
-        print(f"{before}{escape(str(text))}", end=end, file=stream, flush=True)
+        print(f"{before}{escape_text(str(text))}", end=end, file=stream, flush=True)
     except (OSError, ValueError) as error:
         with suppress(OSError, ValueError):  # or Python would complain of the stream at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

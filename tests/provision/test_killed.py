@@ -33,7 +33,7 @@ from lib import aws, config
 from lib.provision import redshift
 aws.POLL = 0
 given = dict(pair.split("=", 1) for pair in sys.argv[1:])
-settings = config.load("dwh.cfg.example", environ={}, **given)
+settings = config.read_settings("dwh.cfg.example", environ={}, **given)
 made = {}
 for service in ("sts", "redshift", "ec2", "iam", "s3", "pricing"):
     made[service] = aws.make_client(settings, service)  # of one region, not connected

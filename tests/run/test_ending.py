@@ -251,7 +251,7 @@ def test_nothing_is_asked_or_said_of_aws_on_local_and_of_a_cluster_made_elsewher
     assert "AWS" not in capsys.readouterr().err
     own = tmp_path / "dwh.cfg"
     own.write_text("[DB]\nHOST = elsewhere.example.com\n")
-    settings = config.load(own, environ={}, target="redshift")
+    settings = config.read_settings(own, environ={}, target="redshift")
     assert ending.describe_possible(settings, "") == ""
 
 

@@ -198,7 +198,9 @@ def shared(tmp_path_factory, write, event, song) -> tuple[dict[str, Executed], d
     write(folder / "dwh.cfg", b"[LOAD]\nMAX_REJECTS = 1\n")
     of = {name: str(folder / name) for name in ("log_data", "song_data")}
     of |= {"config": str(folder / "dwh.cfg"), "database": str(folder / "dwh.duckdb")}
-    made = warehouse.connect(config.load(folder / "dwh.cfg", database=of["database"]), create=True)
+    made = warehouse.connect(
+        config.read_settings(folder / "dwh.cfg", database=of["database"]), create=True
+    )
     made.create_schema()
     made.close()
     names = ("03_load", "04_analyse")

@@ -57,8 +57,10 @@ def test_a_run_leaves_notebooks_report_charts_journal_and_a_warehouse(complete):
     assert [figure["figure"] for figure in journal["headline"]][:2] == ["Plays", "Listeners"]
     listed = (folder.parent / "index.html").read_text("utf-8")
     assert '<a href="./first/report.html">first</a>' in listed
-    opened = warehouse.connect(config.load(database=complete[0] / "small.duckdb"), read_only=True)
-    for table, count in opened.row_counts().items():
+    opened = warehouse.connect(
+        config.read_settings(database=complete[0] / "small.duckdb"), read_only=True
+    )
+    for table, count in opened.count_rows().items():
         assert f"{table:<16}{count:>14,} rows" in done.stdout
     opened.close()
     assert "coverage" in done.stdout

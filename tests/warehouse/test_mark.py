@@ -154,7 +154,7 @@ def test_tables_whose_making_was_cut_off_are_made_by_the_next_try(
     world.open()
     assert world.dwh.rows("status/tables") == [], "all of them or none"
     world.dwh.create_schema()
-    assert world.dwh.row_counts() == dict.fromkeys(TABLES, 0)
+    assert world.dwh.count_rows() == dict.fromkeys(TABLES, 0)
     assert world.dwh.has_mark()
     world.close()
 
@@ -232,7 +232,7 @@ def test_the_sample_and_other_data_never_mix(world, song, event, monkeypatch, fi
     assert said.endswith(f"{world.dwh.another}. Nothing was loaded.")
     assert world.tables() == before
     load(first, "ccc.json")
-    assert world.dwh.row_counts()["songplays"] == 3
+    assert world.dwh.count_rows()["songplays"] == 3
     assert world.dwh.data_kind == first
 
 
@@ -301,7 +301,7 @@ def test_a_load_says_that_it_waits_for_another_and_gives_up_in_the_end(
 
     world.load(ask)
     assert {str(limit) for (limit,) in limits} == {"0"}, "a load itself takes as long as it needs"
-    assert world.dwh.row_counts()["songplays"] == 1
+    assert world.dwh.count_rows()["songplays"] == 1
 
 
 @pytest.mark.only_on("redshift")
@@ -321,4 +321,4 @@ def test_a_load_goes_on_when_the_other_one_has_ended(world, song, event, monkeyp
     world.load(end)
     other.close()
     assert steps[0] == "another load is running; waiting at most 10 minutes for it"
-    assert world.dwh.row_counts()["songplays"] == 1
+    assert world.dwh.count_rows()["songplays"] == 1

@@ -271,8 +271,7 @@ def double(tmp_path_factory):
     """The doubles, with a cluster that the project itself has provisioned, and two buckets."""
     with pytest.MonkeyPatch.context() as patch, Aws() as aws:
         folder = tmp_path_factory.mktemp("redshift")
-        about = {"authorise": aws.authorise, "readable": aws.readable}
-        with Redshift(folder, s3=lambda: aws.client("s3"), **about) as redshift:
+        with Redshift(folder, aws.authorise, aws.readable) as redshift:
             aws.endpoint, aws.creating = (redshift.host, redshift.port), 0
             for name, value in (aws.environment | {"SSL_CERT_FILE": redshift.ca_file}).items():
                 patch.setenv(name, str(value))

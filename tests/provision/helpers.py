@@ -98,47 +98,36 @@ def expires(cloud: Aws) -> datetime:
 def place(cloud: Aws, kind: str, name: str, tags: list) -> None:
     """Create something of somebody else."""
     redshift, ec2, iam, s3 = (cloud.client(one) for one in ("redshift", "ec2", "iam", "s3"))
+
+    def create_role(name: str, service: str, **own) -> str:
+        trust = {"Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        policy = json.dumps(resources.write_policy({"Effect": "Allow", **trust}))
+        about = {"RoleName": name, "AssumeRolePolicyDocument": policy} | own
+        return iam.create_role(**about)["Role"]["Arn"]
+
     if kind == "bucket":
-        s3.create_bucket(
-            Bucket=name,
-            CreateBucketConfiguration={"LocationConstraint": "us-west-2", "Tags": tags},
-        )
+        about = {"LocationConstraint": "us-west-2", "Tags": tags}
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration=about)
         s3.put_object(Bucket=name, Key="theirs", Body=b"secret")
     elif kind == "role":
-        trust = {"Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        policy = resources.write_policy({"Effect": "Allow", **trust})
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(policy), Tags=tags)
+        create_role(name, "ec2.amazonaws.com", Tags=tags)
     elif kind == "security group":
-        vpc = next(v for v in ec2.describe_vpcs()["Vpcs"] if v["IsDefault"])["VpcId"]
-        own = [{"ResourceType": "security-group", "Tags": tags}] if tags else []
-        ec2.create_security_group(
-            GroupName=name, Description="theirs", VpcId=vpc, TagSpecifications=own
-        )
+        about = {"VpcId": next(v for v in ec2.describe_vpcs()["Vpcs"] if v["IsDefault"])["VpcId"]}
+        if tags:
+            about["TagSpecifications"] = [{"ResourceType": "security-group", "Tags": tags}]
+        ec2.create_security_group(GroupName=name, Description="theirs", **about)
     elif kind == "schedule":
-        trust = {"Principal": {"Service": "scheduler.redshift.amazonaws.com"}}
-        policy = resources.write_policy({"Effect": "Allow", **trust, "Action": "sts:AssumeRole"})
-        document = json.dumps(policy)
-        role = iam.create_role(RoleName="theirs-pause", AssumeRolePolicyDocument=document)["Role"]
         redshift.create_scheduled_action(
             ScheduledActionName=name,
             ScheduledActionDescription=" ".join(f"{tag['Key']}={tag['Value']}" for tag in tags),
             TargetAction={"PauseCluster": {"ClusterIdentifier": "theirs"}},
             Schedule="at(2060-01-01T00:00:00)",
-            IamRole=role["Arn"],
+            IamRole=create_role("theirs-pause", "scheduler.redshift.amazonaws.com"),
         )
     elif kind == "parameter group":
-        redshift.create_cluster_parameter_group(
-            ParameterGroupName=name,
-            ParameterGroupFamily="redshift-2.0",
-            Description="theirs",
-            Tags=tags,
-        )
+        about = {"ParameterGroupFamily": "redshift-2.0", "Description": "theirs", "Tags": tags}
+        redshift.create_cluster_parameter_group(ParameterGroupName=name, **about)
     else:
-        redshift.create_cluster(
-            ClusterIdentifier=name,
-            NodeType="ra3.large",
-            MasterUsername="them",
-            ManageMasterPassword=True,
-            ClusterParameterGroupName="default.redshift-1.0",
-            Tags=tags,
-        )
+        about = {"NodeType": "ra3.large", "MasterUsername": "them", "ManageMasterPassword": True}
+        about |= {"ClusterParameterGroupName": "default.redshift-1.0", "Tags": tags}
+        redshift.create_cluster(ClusterIdentifier=name, **about)

@@ -53,18 +53,6 @@ def test_an_error_becomes_one_sentence_with_what_to_do(error, words):
     assert "\n" not in str(failed.value)
 
 
-def test_other_errors_pass_as_they_are():
-    with pytest.raises(ZeroDivisionError), aws.explain_errors("divide"):
-        raise ZeroDivisionError
-
-
-def test_a_profile_that_is_not_there_is_said(monkeypatch, tmp_path):
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    with pytest.raises(aws.AwsError, match=r"\(nobody\) could not be found"):
-        aws.open_session(settings(profile="nobody"))
-
-
 def test_keys_of_the_configuration_come_before_everything_else(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-environment")

@@ -241,7 +241,7 @@ def test_people_in_a_timeline_are_numbers_and_a_source_over_a_new_year_has_both_
     ("name", "parameter", "value", "sentence"),
     [
         ("01_provision", "log_data", "/no/such/folder", "There is no folder /no/such/folder"),
-        ("03_load", "target", "redshfit", "did you mean redshift?"),
+        ("03_load", "target", "redshfit", "must be local or redshift"),
         ("04_analyse", "level", "gold", "No play is of the level 'gold'; name free or paid."),
     ],
 )

@@ -215,7 +215,6 @@ class Aws:
     def _forget(self) -> None:
         self.creating, self.deleting, self.changing = 2, 2, 1  # looks until that is over
         self.price: float | None = 0.543  # per node and hour; None: the price list is denied
-        self.node_types = list(NODE_TYPES)
         self.account_from: tuple[int, str] | None = None  # from that call on, another account
         self.caller = "user/analyst"  # whose credentials these are
         self.calls: list[str] = []
@@ -375,18 +374,16 @@ class Aws:
     def readable(self, role_arn: str, bucket: str, key: str, action: str = "s3:GetObject") -> str:
         """Return '' when the role may do `action` on an object, or list below a prefix, else why
         not."""
-        name = role_arn.rpartition("/")[2]
-        roles = [r for r in iam_backends[ACCOUNT]["aws"].roles.values() if r.name == name]
-        if not roles or roles[0].arn != role_arn:
-            return f"There is no role {role_arn}."
-        if "redshift.amazonaws.com" not in roles[0].assume_role_policy_document:
+        found = [r for r in iam_backends[ACCOUNT]["aws"].roles.values() if r.arn == role_arn]
+        if not found or "redshift.amazonaws.com" not in found[0].assume_role_policy_document:
             return f"Redshift may not assume {role_arn}."
+        (role,) = found
         about_bucket = action in ("s3:ListBucket", "s3:GetBucketLocation")
         resource = f"arn:aws:s3:::{bucket}" + ("" if about_bucket else f"/{key}")
-        boundary = policy.statements("boundary") if roles[0].permissions_boundary_arn else None
+        boundary = policy.statements("boundary") if role.permissions_boundary_arn else None
         if boundary is not None and not policy.permits(boundary, action, resource, {}):
             return f"User: {role_arn} is not authorized to perform: {action} (its boundary)"
-        documents = roles[0].policies.values()
+        documents = role.policies.values()
         own = [one for document in documents for one in json.loads(document)["Statement"]]
         if policy.permits(own, action, resource, {"s3:prefix": key}):
             return ""
@@ -432,10 +429,11 @@ class Aws:
         for permission in permissions(request.call):
             if permission in self.denied or not self._holds(permission, request):
                 raise denied(request, permission)
-        rule = getattr(self, f"_refuse_{request.action}", None)
         backend = redshift_backends[ACCOUNT][request.region]
-        if rule and request.service in ("redshift", "ec2", "iam"):
-            rule(request, backend)
+        if request.call == "ec2:DeleteSecurityGroup":
+            self._refuse_used_group(request, backend)
+        if code := self._find_mistake(request, backend):
+            raise Refusal(code, "It can't be done now.")
         if refusal := scheduler.find_refusal(request.action, request.parameters, backend):
             raise Refusal(*refusal)
 
@@ -466,62 +464,49 @@ class Aws:
         elif expected != self.owners.get(bucket, ACCOUNT):
             raise Refusal("AccessDenied", "Access Denied", 403)
 
-    def _refuse_CreateRole(self, request: Request, _) -> None:  # noqa: N802
-        arn = request.parameters.get("PermissionsBoundary")
-        if arn and arn not in self.boundaries:
-            words = f"Scope ARN: {arn} does not exist or is not attachable."
-            raise Refusal("NoSuchEntity", words, 404)
-
-    _refuse_PutRolePermissionsBoundary = _refuse_CreateRole  # noqa: N815
-
-    def _refuse_CreateCluster(self, request: Request, backend: RedshiftBackend) -> None:  # noqa: N802
-        asked = request.parameters
-        if asked["NodeType"] not in self.node_types:
-            raise Refusal("InvalidParameterValue", f"Invalid node type: {asked['NodeType']}")
-        if asked.get("ManageMasterPassword") != "true" and "MasterUserPassword" not in asked:
-            raise Refusal("InvalidParameterCombination", "A master password is needed.")
-        if asked["ClusterParameterGroupName"] not in backend.parameter_groups:
-            raise Refusal("ClusterParameterGroupNotFound", "There is no such parameter group.", 404)
+    def _find_mistake(self, request: Request, backend: RedshiftBackend) -> str:
+        """Return the code with which AWS refuses what moto takes; '' when it takes it too."""
+        asked, clusters = request.parameters, backend.clusters
+        state = getattr(clusters.get(asked.get("ClusterIdentifier")), "status", "")
+        boundary, family = asked.get("PermissionsBoundary"), asked.get("ParameterGroupFamily")
+        group = asked.get("ClusterParameterGroupName") or asked.get("ParameterGroupName")
         subnets = asked.get("ClusterSubnetGroupName")
-        if subnets and subnets not in backend.subnet_groups:
-            raise Refusal("ClusterSubnetGroupNotFoundFault", "There is no such subnet group.")
-        roles = {role.arn for role in iam_backends[ACCOUNT]["aws"].roles.values()}
-        for arn in request.starting("IamRoles.IamRoleArn"):
-            if arn.split(":")[4] == ACCOUNT and arn not in roles:
-                raise Refusal("InvalidParameterValue", f"The IAM role {arn} is not valid.")
+        arns = {role.arn for role in iam_backends[ACCOUNT]["aws"].roles.values()}
+        own = {arn for arn in request.starting("IamRoles.IamRoleArn") if f":{ACCOUNT}:" in arn}
+        deletes_busy = state and state not in ("available", "paused", "storage-full")
+        used = {name for one in clusters.values() for name in one.cluster_parameter_group_name}
+        placed = {one.cluster_subnet_group_name for one in clusters.values()}
+        mistakes = {
+            "CreateRole": [(boundary and boundary not in self.boundaries, "NoSuchEntity")],
+            "CreateCluster": [
+                (asked.get("NodeType") not in NODE_TYPES, "InvalidParameterValue"),
+                ("ManageMasterPassword" not in asked, "InvalidParameterCombination"),
+                (group not in backend.parameter_groups, "ClusterParameterGroupNotFound"),
+                (
+                    subnets and subnets not in backend.subnet_groups,
+                    "ClusterSubnetGroupNotFoundFault",
+                ),
+                (own - arns, "InvalidParameterValue"),
+            ],
+            "DeleteCluster": [(deletes_busy, "InvalidClusterState")],
+            "ResumeCluster": [(state not in ("", "paused"), "InvalidClusterState")],
+            "CreateClusterParameterGroup": [
+                (family != "redshift-2.0", "InvalidParameterValue"),
+                (group in backend.parameter_groups, "ClusterParameterGroupAlreadyExists"),
+            ],
+            "CreateClusterSubnetGroup": [
+                (subnets in backend.subnet_groups, "ClusterSubnetGroupAlreadyExists")
+            ],
+            "DeleteClusterParameterGroup": [(group in used, "InvalidClusterParameterGroupState")],
+            "DeleteClusterSubnetGroup": [
+                (subnets in placed, "InvalidClusterSubnetGroupStateFault")
+            ],
+        }
+        mistakes["PutRolePermissionsBoundary"] = mistakes["CreateRole"]
+        return next((code for wrong, code in mistakes.get(request.action, ()) if wrong), "")
 
-    def _refuse_DeleteCluster(self, request: Request, backend: RedshiftBackend) -> None:  # noqa: N802
-        cluster = backend.clusters.get(request.parameters["ClusterIdentifier"])
-        if cluster and cluster.status not in ("available", "paused", "storage-full"):
-            words = "There is an operation running on the Cluster. Please try to delete it later."
-            raise Refusal("InvalidClusterState", words)
-
-    def _refuse_ResumeCluster(self, request: Request, backend: RedshiftBackend) -> None:  # noqa: N802
-        cluster = backend.clusters.get(request.parameters["ClusterIdentifier"])
-        if cluster and cluster.status != "paused":
-            raise Refusal("InvalidClusterState", "You can only resume a paused cluster.")
-
-    def _refuse_CreateClusterParameterGroup(self, request: Request, backend) -> None:  # noqa: N802
-        if request.parameters["ParameterGroupFamily"] != "redshift-2.0":
-            raise Refusal("InvalidParameterValue", "The parameter group family is not valid.")
-        if request.parameters["ParameterGroupName"] in backend.parameter_groups:
-            raise Refusal("ClusterParameterGroupAlreadyExists", "It exists already.")
-
-    def _refuse_CreateClusterSubnetGroup(self, request: Request, backend) -> None:  # noqa: N802
-        if request.parameters["ClusterSubnetGroupName"] in backend.subnet_groups:
-            raise Refusal("ClusterSubnetGroupAlreadyExists", "It exists already.")
-
-    def _refuse_DeleteClusterParameterGroup(self, request: Request, backend) -> None:  # noqa: N802
-        name = request.parameters["ParameterGroupName"]
-        if any(name in one.cluster_parameter_group_name for one in backend.clusters.values()):
-            raise Refusal("InvalidClusterParameterGroupState", f"{name} is in use.")
-
-    def _refuse_DeleteClusterSubnetGroup(self, request: Request, backend) -> None:  # noqa: N802
-        name = request.parameters["ClusterSubnetGroupName"]
-        if any(one.cluster_subnet_group_name == name for one in backend.clusters.values()):
-            raise Refusal("InvalidClusterSubnetGroupStateFault", f"{name} is in use.")
-
-    def _refuse_DeleteSecurityGroup(self, request: Request, backend: RedshiftBackend) -> None:  # noqa: N802
+    def _refuse_used_group(self, request: Request, backend: RedshiftBackend) -> None:
+        """Raise what EC2 says of a security group that a cluster uses, or has used just now."""
         group = request.parameters["GroupId"]
         in_use = [one for one in backend.clusters.values() if group in one.vpc_security_group_ids]
         if in_use or self.looks.get(group, 0) > 0:  # its network goes some time after the cluster

@@ -1,10 +1,10 @@
 """A double of Amazon Redshift: PostgreSQL behind a facade that redshift_connector takes for one.
 
 What it proves: the driver, TLS with verify-full, log-in, the protocol; that our SQL is written in
-the subset that PostgreSQL and Redshift share, Redshift's own words aside; COPY from S3: grammar,
-manifests, JSONPaths, values, rejects and errors, inside of the transaction; what a load does when
-the connection or the transaction breaks; that keys are not enforced, `varchar(n)` counts bytes
-(also in INSERT, not in CREATE TABLE AS), `varchar` and `text` alone hold 256, TRUNCATE commits.
+the subset that PostgreSQL and Redshift share, Redshift's own words aside; COPY from S3 in the one
+form that we use: manifests, JSONPaths, values, rejects and errors, inside of the transaction; what
+a load does when the connection or the transaction breaks; that `varchar(n)` counts bytes (also in
+INSERT, not in CREATE TABLE AS).
 
 What it does not prove: distribution, sort keys, compression, speed, price; Redshift's locks and
 isolation (PostgreSQL's repeatable read stands in for SNAPSHOT, and conflicts are found by row, not
@@ -25,17 +25,16 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import trustme
 
 from . import copy
-from .dialect import IGNORED_SETTINGS, SqlError, rewrite, significant, tokenize
+from .dialect import SqlError, is_copy, rewrite
 from .postgres import Backend, Server, error_fields, error_message, message, read_message
 
-SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
+SSL_REQUEST = 80877103
 ABORTED = "current transaction is aborted, commands ignored until end of transaction block"
 CONFLICT = SqlError(
     "1023",
@@ -43,16 +42,10 @@ CONFLICT = SqlError(
     " 5001, 5002 (pid:4711)",
 )
 TARGET = """
-    select
-        u.usesysid, pg_current_xact_id()::text::bigint, pg_backend_pid(), current_database(),
-        c.oid, c.relname, a.attname, t.typname, a.atttypmod, a.attnotnull
+    select a.attname, t.typname, a.atttypmod, a.attnotnull
     from pg_attribute as a
-    inner join pg_class as c on c.oid = a.attrelid
     inner join pg_type as t on t.oid = a.atttypid
-    inner join pg_user as u on u.usename = current_user
-    where c.oid = '{table}'::regclass and a.attnum > 0
-        and not a.attisdropped and a.attidentity = ''
-    order by a.attnum
+    where a.attrelid = '{table}'::regclass and a.attnum > 0 and not a.attisdropped
 """
 
 
@@ -60,58 +53,48 @@ class Faults:
     """What is to go wrong, once each, at the statements that match a pattern."""
 
     def __init__(self):
-        self._lock = threading.Lock()
-        self._planned: list[tuple[re.Pattern, str | SqlError | Callable]] = []
+        self._planned: list[tuple[re.Pattern, str | Callable]] = []
 
-    def before(self, pattern: str, action: str | SqlError | Callable[[], None]) -> None:
+    def before(self, pattern: str, action: str | Callable[[], None]) -> None:
         """Plan a fault for the next statement that `pattern` is found in.
 
         `action`: "drop before" cuts the connection and the statement never runs; "drop after" runs
         it and cuts the connection instead of answering; "serializable" answers with Redshift's
-        error 1023; an SqlError is answered as it is; anything callable is called first.
+        error 1023; anything callable is called first.
         """
-        with self._lock:
-            self._planned.append((re.compile(pattern, re.IGNORECASE), action))
+        self._planned.append((re.compile(pattern, re.IGNORECASE), action))
 
-    def due(self, sql: str) -> str | SqlError | Callable | None:
+    def due(self, sql: str) -> str | Callable | None:
         """Return what is planned for a statement, and forget it."""
-        with self._lock:
-            for planned in self._planned:
-                if planned[0].search(sql.strip()):
-                    self._planned.remove(planned)
-                    return planned[1]
+        for planned in self._planned:
+            if planned[0].search(sql.strip()):
+                self._planned.remove(planned)
+                return planned[1]
         return None
 
 
 class Redshift:
     """A running double; close it, or use it as a context manager.
 
-    `folder`: where the certificate authority's file is put. `s3`: returns a boto3 client; without
-    it COPY reads from moto in this process, which is far faster.
-    `authorise(user, database, password)`: whether this log-in is right, without it any is.
-    `readable(role, bucket, key, action)`: why a role may not read, '' when it may. `region`: the
-    cluster's, for a COPY that names none.
+    `folder`: where the certificate authority's file is put.
+    `authorise(user, database, password)`: whether this log-in is right.
+    `readable(role, bucket, key, action)`: why a role may not read, '' when it may.
     """
 
-    host, admin = "localhost", "dwh_admin"
+    host = "localhost"
 
     def __init__(
         self,
         folder: Path,
-        s3: Callable | None = None,
-        authorise: Callable[[str, str, str], bool] | None = None,
-        readable: Callable[[str, str, str, str], str] | None = None,
-        region: str = "",
+        authorise: Callable[[str, str, str], bool],
+        readable: Callable[[str, str, str, str], str],
     ):
-        self.s3, self.region = s3, region
-        self.authorise = authorise or (lambda user, database, password: True)
-        self.readable = readable or (lambda role, bucket, key, action: "")
+        self.authorise, self.readable = authorise, readable
         self.faults = Faults()
         self.statements: list[str] = []
         self.round_trips = 0
         self.query_ids = count(1001)
         self._lock = threading.Lock()
-        self._admin_is_there = False
         self._sessions: set[Session] = set()
         self.server = Server()
         atexit.register(self.close)
@@ -158,26 +141,6 @@ class Redshift:
         """Return what PostgreSQL answers, past the facade."""
         return self._run(database, sql)
 
-    def role(self, user: str) -> str:
-        """Return the database's role of a user; the cluster's own admin is there from the start."""
-        name = re.sub("^IAMA?:", "", user).lower()
-        with self._lock:
-            if name == self.admin and not self._admin_is_there:
-                with suppress(SqlError):
-                    self._run("postgres", f'create role "{name}" superuser login')
-                self._admin_is_there = True
-        return name
-
-    def saw(self, sql: str) -> None:
-        """Note a statement of a client."""
-        with self._lock:
-            self.statements.append(sql)
-
-    def answered(self) -> None:
-        """Note that a client waits for an answer."""
-        with self._lock:
-            self.round_trips += 1
-
     def forget(self, session: Session) -> None:
         """Drop a session that has ended."""
         with self._lock:
@@ -215,13 +178,12 @@ class Session:
         self.statements: dict[bytes, str] = {}  # prepared ones, by name
         self.portals: dict[bytes, str] = {}
         self.failed = self.cut_after = False  # until the next Sync
-        self.unseen = ""  # prepared in this round and not executed
         self.out = bytearray()
 
     def run(self) -> None:
         """Serve the client until either side ends."""
         try:
-            with suppress(Cut, EOFError, OSError):
+            with suppress(Cut, EOFError, OSError, struct.error):
                 self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.log_in()
                 while True:
@@ -253,7 +215,8 @@ class Session:
         if kind != b"p" or not self.redshift.authorise(user, database, body[:-1].decode()):
             self.refuse("28000", f'password authentication failed for user "{user}"')
         try:
-            self.backend = self.redshift.server.connect(database, self.redshift.role(user))
+            role = re.sub("^IAMA?:", "", user).lower()
+            self.backend = self.redshift.server.connect(database, role)
         except SqlError as error:
             if "role" in error.message:  # there is no such user
                 self.refuse("28000", f'password authentication failed for user "{user}"')
@@ -267,30 +230,15 @@ class Session:
 
     def start(self) -> dict[str, str]:
         """Change to TLS and return the start-up parameters."""
-        request, body = self.startup_packet(self.client)
-        while request in (SSL_REQUEST, GSS_REQUEST):
-            self.client.sendall(b"S" if request == SSL_REQUEST else b"N")
-            if request == SSL_REQUEST:
-                self.client = self.redshift.tls.wrap_socket(self.client, server_side=True)
-            request, body = self.startup_packet(self.client)
-        self.stream = self.client.makefile("rb")
-        if not isinstance(self.client, ssl.SSLSocket):
+        request, _ = read_startup(self.client)
+        if request != SSL_REQUEST:
             self.refuse("28000", "no pg_hba.conf entry: SSL off")
+        self.client.sendall(b"S")
+        self.client = self.redshift.tls.wrap_socket(self.client, server_side=True)
+        _, body = read_startup(self.client)
+        self.stream = self.client.makefile("rb")
         words = body.decode().split("\0")
         return dict(zip(words[0::2], words[1::2], strict=False))
-
-    @staticmethod
-    def startup_packet(client: socket.socket) -> tuple[int, bytes]:
-        """Return the code and the body of a packet that comes before all messages."""
-        packet, length = b"", 8
-        while len(packet) < length:
-            more = client.recv(length - len(packet))
-            if not more:
-                raise Cut
-            packet += more
-            if len(packet) >= 4:
-                length = struct.unpack("!i", packet[:4])[0]
-        return struct.unpack("!i", packet[4:8])[0], packet[8:]
 
     def refuse(self, code: str, text: str) -> None:
         """Tell the client why it can't come in, and end."""
@@ -319,8 +267,6 @@ class Session:
             raise Cut
         if kind == b"S":
             self.sync()
-        elif kind == b"Q":
-            self.simple(body[:-1].decode())
         elif not self.failed and kind in b"PBDEC":
             try:
                 getattr(self, {b"P": "parse", b"B": "bind"}.get(kind, "other"))(kind, body)
@@ -328,59 +274,34 @@ class Session:
                 self.fail(error)
 
     def sync(self) -> None:
-        """End a round: answer with all that it gave."""
-        self.redshift.answered()
+        """End a round: answer with all that it gave, errors in Redshift's words."""
+        self.redshift.round_trips += 1
         self.backend.send(b"S")
-        self.failed = self.relay() or self.failed
-        if self.failed and self.unseen:
-            self.redshift.saw(self.unseen)
-        self.failed, self.unseen = False, ""
-        self.flush()
-
-    def simple(self, sql: str) -> None:
-        """Run a statement that comes without preparation."""
-        self.redshift.answered()
-        try:
-            tag = self.execute(sql)
-            if tag:
-                self.send(b"C", tag.encode() + b"\0")
-            else:
-                self.backend.send(b"Q", rewrite(sql).encode() + b"\0")
-                self.relay(ready=False)
-        except SqlError as error:
-            self.fail(error)
-        self.failed = False
-        self.send(b"Z", self.backend.status.encode())
-        self.flush()
-
-    def relay(self, ready: bool = True) -> bool:
-        """Put PostgreSQL's answer in ours, errors in Redshift's words; tell if there was one."""
-        failed = False
         for kind, body in self.backend.messages():
             if kind == b"E":
-                failed = True
                 self.out += error_message(_as_redshift(error_fields(body)))
-            elif kind != b"Z" or ready:
+            else:
                 self.send(kind, body)
-        return failed
+        self.failed = False
+        self.flush()
 
     def parse(self, kind: bytes, body: bytes) -> None:
         """Prepare a statement: PostgreSQL does, rewritten, unless it is one of ours."""
         name, sql, rest = body.split(b"\0", 2)
-        self.statements[name] = self.unseen = sql.decode()
-        if action(sql.decode()):
+        self.statements[name] = sql = sql.decode()
+        self.redshift.statements.append(sql)
+        if is_copy(sql):
             if self.backend.status == "E":
                 raise SqlError(ABORTED, "25P02")
             self.send(b"1")
         else:
-            sql = rewrite(sql.decode()).encode()
-            self.backend.send(kind, b"\0".join([name, sql, rest]))
+            self.backend.send(kind, b"\0".join([name, rewrite(sql).encode(), rest]))
 
     def bind(self, kind: bytes, body: bytes) -> None:
         """Make a portal of a prepared statement."""
         portal, name, _ = body.split(b"\0", 2)
         self.portals[portal] = self.statements.get(name, "")
-        if action(self.portals[portal]):
+        if is_copy(self.portals[portal]):
             self.send(b"2")
         else:
             self.backend.send(kind, body)
@@ -390,38 +311,32 @@ class Session:
         known = self.portals if kind == b"E" or body[:1] == b"P" else self.statements
         sql = known.get(body.split(b"\0")[0] if kind == b"E" else body[1:-1], "")
         if kind == b"E":
-            tag = self.execute(sql)
-            if tag:
-                self.send(b"C", tag.encode() + b"\0")
-                return
-        elif action(sql):
-            described = {b"S": [(b"t", b"\0\0"), (b"n", b"")], b"P": [(b"n", b"")]}[body[:1]]
-            for answer in described if kind == b"D" else [(b"3", b"")]:
-                self.send(*answer)
-            return
-        self.backend.send(kind, body)
+            self.fail_as_planned(sql)
+        if not is_copy(sql):
+            self.backend.send(kind, body)
+        elif kind == b"E":
+            self.copy(sql)
+            self.send(b"C", b"COPY\0")
+        elif kind == b"C":
+            self.send(b"3")
+        else:
+            if body[:1] == b"S":
+                self.send(b"t", b"\0\0")
+            self.send(b"n")
 
     # --- statements ---
 
-    def execute(self, sql: str) -> str:
-        """Note a statement, let planned faults happen, and run it if it is ours: return its tag."""
-        self.redshift.saw(sql)
-        self.unseen = ""
+    def fail_as_planned(self, sql: str) -> None:
+        """Let the fault happen that is planned for a statement, if there is one."""
         fault = self.redshift.faults.due(sql)
         if fault == "drop before":
             raise Cut
-        if callable(fault):
-            fault()
-        elif fault == "drop after":
+        if fault == "drop after":
             self.cut_after = True
+        elif fault == "serializable":
+            raise CONFLICT
         elif fault:
-            if re.match(r"\s*(commit|end)\b", sql, re.IGNORECASE):
-                self.backend.query("rollback")
-            raise CONFLICT if fault == "serializable" else fault
-        own = action(sql)
-        if own and self.backend.status == "E":
-            raise SqlError(ABORTED, "25P02")
-        return own(self, sql) if own else ""
+            fault()
 
     def fail(self, error: SqlError) -> None:
         """Answer with an error of our own, and leave the transaction as one leaves it."""
@@ -432,69 +347,30 @@ class Session:
         fields = {"S": "ERROR", "C": error.code, "M": error.message, "D": error.detail}
         self.out += error_message(_as_redshift({k: v for k, v in fields.items() if v}))
 
-    def truncate(self, sql: str) -> str:
-        """Run a TRUNCATE, which commits the transaction that it stands in."""
-        self.backend.query(rewrite(sql))
-        if self.backend.status == "T":
-            self.backend.query("commit")
-        return "TRUNCATE TABLE"
-
-    def maintain(self, sql: str) -> str:
-        """Accept a statement that changes nothing to be seen."""
-        word = significant(tokenize(sql))[0].word
-        if word == "vacuum" and self.backend.status != "I":
-            raise SqlError("VACUUM cannot run inside a transaction block", "25001")
-        return word.upper()
-
-    def copy(self, sql: str) -> str:
+    def copy(self, sql: str) -> None:
         """Run a COPY inside of the client's transaction."""
-        statement, started = copy.parse(sql), datetime.now(UTC)
-        target, columns = self.target(statement)
-        table = target[-1]
-        loaded = copy.load(statement, columns, self.store(statement.options))
+        statement = copy.parse(sql)
+        found = self.backend.query(TARGET.format(table=statement.table))
+        types = {row[0]: copy.Column(*row) for row in found}
+        columns = [types[name] for name in statement.columns]
+        loaded = copy.load(statement, columns, self.redshift.readable)
         failed = len(loaded.rejects) > statement.maxerror
         if not failed:
-            names = ", ".join('"' + column.name.replace('"', '""') + '"' for column in columns)
+            names = ", ".join(statement.columns)
             self.backend.query(f"copy {statement.table} ({names}) from stdin", loaded.lines)
-        self.record([*target, statement.source, started], loaded, failed)
+        self.record(loaded, failed)
         if failed:
-            text = f"Load into table '{table}' failed.  Check 'sys_load_error_detail' system table"
-            raise SqlError(f"{text} for details.")
-        text = f"Load into table '{table}' completed, {len(loaded.lines)} record(s) loaded"
-        self.out += error_message({"S": "INFO", "C": "00000", "M": f"{text} successfully."}, b"N")
-        return "COPY"
+            said = "failed.  Check 'sys_load_error_detail' system table for details."
+            raise SqlError(f"Load into table '{statement.table}' {said}")
 
-    def store(self, options: dict[str, str]) -> copy.Store:
-        """Return S3 as the role of a COPY sees it."""
-        redshift, region = self.redshift, options.get("region", self.redshift.region)
-        client = redshift.s3() if redshift.s3 else copy.MotoS3()
-        return copy.Store(client, options["iam_role"], redshift.readable, region)
-
-    def target(self, statement: copy.Copy) -> tuple[tuple, list[copy.Column]]:
-        """Return who loads what (as TARGET has it), the table's name last, and the columns."""
-        try:
-            found = self.backend.query(TARGET.format(table=statement.table.replace("'", "''")))
-        except SqlError as error:
-            if error.code != "42P01":
-                raise
-            name = statement.table.replace('"', "")
-            raise SqlError(f"Cannot COPY into nonexistent table {name}", "42P01") from None
-        columns = {row[6]: copy.Column(*row[6:]) for row in found}
-        for name in statement.columns:
-            if name not in columns:
-                text = f'column "{name}" of relation "{found[0][5]}" does not exist'
-                raise SqlError(text, "42703")
-        return found[0][:6], [columns[name] for name in statement.columns or columns]
-
-    def record(self, load: list, loaded: copy.Loaded, failed: bool) -> None:
+    def record(self, loaded: copy.Loaded, failed: bool) -> None:
         """Write what the system tables say of a COPY, both outside and inside the transaction."""
-        query_id, count = next(self.redshift.query_ids), 0 if failed else len(loaded.lines)
-        status, size = "aborted" if failed else "completed", sum(file[1] for file in loaded.files)
-        load = [query_id, *load, datetime.now(UTC), status, count, size, len(loaded.rejects)]
+        query_id = next(self.redshift.query_ids)
+        ((session_id,),) = self.backend.query("select pg_backend_pid()")
+        rejects = enumerate(loaded.rejects)
         tables = {
-            "loads": [load],
-            "files": [[query_id, *file] for file in loaded.files],
-            "rejects": [[query_id, at, *bad.row()] for at, bad in enumerate(loaded.rejects)],
+            "files": [] if failed else [[query_id, *file] for file in loaded.files],
+            "rejects": [[query_id, session_id, at, *bad] for at, bad in rejects],
         }
         self.backend.query(f"select set_config('standin.copy_id', '{query_id}', false)")
         outside = self.redshift.server.connect(self.database)
@@ -505,15 +381,10 @@ class Session:
         outside.close()
 
 
-def action(sql: str) -> Callable[[Session, str], str] | None:
-    """Return how the facade itself runs a statement, None for one that PostgreSQL runs."""
-    words = [token.word for token in significant(tokenize(sql))[:3]]
-    if words[:1] in (["set"], ["reset"]):
-        ignored = IGNORED_SETTINGS.intersection(words[1:])
-        return (lambda session, sql: words[0].upper()) if ignored else None
-    kinds = {"copy": Session.copy, "truncate": Session.truncate}
-    kinds |= {"vacuum": Session.maintain, "analyze": Session.maintain}
-    return kinds.get(words[0]) if words else None
+def read_startup(client: socket.socket) -> tuple[int, bytes]:
+    """Return the code and the body of a packet that comes before all messages."""
+    length, code = struct.unpack("!ii", client.recv(8))
+    return code, client.recv(length - 8)
 
 
 def _as_redshift(fields: dict[str, str]) -> dict[str, str]:

@@ -256,7 +256,7 @@ def test_a_report_tells_the_kind_that_the_warehouse_holds_not_that_of_the_settin
     facts = dict(findings.describe_run(world.dwh, world.settings, "").itertuples(index=False))
     assert facts["Data"] == config.SOURCES[kind]
     assert "Events from" not in facts
-    assert ("invented" in findings.write_caution(world.dwh, world.settings)) is (kind == "sample")
+    assert ("invented" in findings.write_caution(world.dwh)) is (kind == "sample")
     assert any(config.SOURCES[kind] in line for line in world.dwh.summary())
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 
 from lib.aws import DENIED, AwsError, read_code
-from lib.aws.account import Account, format_expiry, has_expired
+from lib.aws.account import Account
+from lib.aws.ownership import format_expiry, has_expired
 from lib.config import Settings
 
 READER = "dwh_reader"  # the database user that 02_schema makes for questions

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import cache
 
 from lib.aws import AwsError
-from lib.aws.account import PROJECT, Account
+from lib.aws.account import Account
+from lib.aws.ownership import PROJECT
 from lib.provision.resources import Resource
 
 SOURCES = ("IpRanges", "Ipv6Ranges", "UserIdGroupPairs", "PrefixListIds")

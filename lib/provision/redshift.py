@@ -8,27 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from lib.aws import AwsError
 from lib.aws.access import READY, REMOVE, RUN, find_endpoint, remove_command
-from lib.aws.account import (
-    FOREIGN,
-    Account,
-    find_next_expiry,
-    format_expiry,
-    has_expired,
-    read_expiry,
-)
+from lib.aws.account import Account
+from lib.aws.ownership import FOREIGN, find_next_expiry, format_expiry, has_expired, read_expiry
 from lib.config import Settings
-from lib.provision.cluster import (
-    PRICES,
-    Cluster,
-    ParameterGroup,
-    Price,
-    Schedule,
-    describe_cost,
-    find_price,
-    refuse_price,
-)
+from lib.provision.cluster import Cluster, ParameterGroup, Schedule
 from lib.provision.network import SecurityGroup, SubnetGroup, find_client_range, find_vpc
 from lib.provision.plan import Plan, Step, align_labels
+from lib.provision.price import PRICES, Price, describe_cost, find_price, refuse_price
 from lib.provision.resources import Bucket, Resource, Role
 
 HOW = "set confirm = True above and run this notebook again, or run, with your options:"

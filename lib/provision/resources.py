@@ -12,7 +12,8 @@ from functools import partial
 
 from lib.aws import AwsError, Clock, access, read_code
 from lib.aws.access import BOUNDARY, LOADS
-from lib.aws.account import FOREIGN, PROJECT, Account
+from lib.aws.account import Account
+from lib.aws.ownership import FOREIGN, PROJECT
 from lib.provision.plan import Step
 
 

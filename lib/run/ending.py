@@ -86,7 +86,7 @@ def describe_possible(settings: config.Settings, price: str) -> str:
     if settings.dwh.target != "redshift" or settings.db.host:
         return ""
     from lib.aws.access import remove_command
-    from lib.provision.cluster import PRICES
+    from lib.provision.price import PRICES
 
     wanted = settings.cluster
     hour = PRICES["usd_per_node_hour"].get(wanted.node_type, 0) * wanted.num_nodes

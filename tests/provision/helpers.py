@@ -8,7 +8,8 @@ from datetime import datetime
 from moto.redshift.models import redshift_backends
 
 from lib import ROOT, config
-from lib.aws.account import Account, read_expiry, read_tags
+from lib.aws.account import Account
+from lib.aws.ownership import read_expiry, read_tags
 from lib.provision import redshift, resources
 from lib.provision.plan import Plan
 from tests.standin.aws import ACCOUNT, Aws

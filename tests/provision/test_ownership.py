@@ -13,7 +13,7 @@ import pytest
 
 from lib import aws, config, provision
 from lib.aws import access
-from lib.aws.account import name_owner
+from lib.aws.ownership import name_owner
 from lib.provision import redshift
 from lib.run import ending
 from tests.provision.helpers import (

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lib import ROOT, UserError, config, shorten_path
 from lib.run.ending import describe_possible, describe_running, explain_end, handle_signals
-from lib.run.execution import Run, make_folder
+from lib.run.execution import Run, escape_braces, make_folder
 from lib.run.terminal import OutputClosed, prepare_streams, show
 
 NOTEBOOKS = ("01_provision", "02_schema", "03_load", "04_analyse", "05_teardown")
@@ -88,7 +88,7 @@ def read_parameters(notebook: str) -> dict[str, str]:
     """Return the parameters that a notebook declares: name to type, 'None' for one without."""
     import papermill
 
-    declared = papermill.inspect_notebook(str(FOLDER / f"{notebook}.ipynb"))
+    declared = papermill.inspect_notebook(escape_braces(FOLDER / f"{notebook}.ipynb"))
     return {name: about["inferred_type_name"] for name, about in declared.items()}
 
 
@@ -147,6 +147,10 @@ def prepare_run(options, settings: config.Settings) -> Run:
     name = options.name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{settings.dwh.target}"
     if Path(name).name != name:
         raise UserError(f"--name is the name of a folder, not a path: {name!r}.")
+    if os.path.expanduser("~") == "~":
+        raise UserError(
+            "Jupyter needs a home folder, and there is none; set HOME to a folder of yours."
+        )
     parameters = choose_parameters(options, settings)
     price = ""
     if settings.dwh.target == "redshift" and len(parameters) > 1:
@@ -154,7 +158,7 @@ def prepare_run(options, settings: config.Settings) -> Run:
         price = plan.get("price", "").partition(",")[0]
         if account := plan.get("account", "").partition(",")[0]:  # whatever the login is later
             settings = replace(settings, aws=replace(settings.aws, account=account))
-    folder = make_folder(Path(options.runs), name)
+    folder = make_folder(Path(options.runs), name, is_given=bool(options.name))
     for chosen in parameters.values():
         own = {"out": str(folder), "run": folder.name}
         chosen |= {key: own[key] for key in own if chosen.get(key) == ""}
@@ -209,6 +213,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
             run = prepare_run(options, settings)
             run.execute()
+            run.write_index()
             show(run.summarize())
         except BaseException as caught:  # noqa: BLE001
             error = caught
@@ -225,6 +230,7 @@ def end_run(run: Run | None, error: BaseException | None) -> int:
         status = "completed" if run.journal.get("status") == "completed" else "failed"
         with suppress(OSError):
             run.write_journal(ended=why, status=status)
+        run.write_index()
         why = f"\n{why}\n{run.explain_resuming()}"
     with suppress(OutputClosed):
         show(why, stream, end="\n" * bool(why))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from lib import ROOT, UserError, config, shorten_path
-from lib.run.terminal import OutputClosed, Progress
+from lib.run.terminal import OutputClosed, Progress, show
 
 
 @dataclass
@@ -83,16 +85,23 @@ class Run:
         self.journal["data"] = self.journal["data"] or facts.get("Data", "")
 
     def write_journal(self, **facts) -> None:
-        """Add facts to journal.json, and write it whole or not at all; when they say how the run
-        ended, also write the page over all runs."""
+        """Add facts to journal.json, and write it whole or not at all."""
         self.journal |= facts
         unfinished = self.folder / "journal.json.part"
         unfinished.write_text(json.dumps(self.journal, indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, self.folder / "journal.json")
-        if facts.get("status") in ("completed", "failed"):
-            from lib.analyse import report
 
+    def write_index(self) -> None:
+        """Write the page over all runs; print why if that fails, which does not fail this run."""
+        from lib.analyse import report
+
+        try:
             report.write_index(self.folder.parent)
+        except Exception as error:  # noqa: BLE001 - whatever other folders hold
+            at = shorten_path(self.folder.parent / "index.html")
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            with suppress(OutputClosed):
+                show(f"\n{at} can't be written: {reason}.", sys.stderr)
 
     def summarize(self) -> str:
         """Return what to print at the end: rows, coverage, seconds, where the report is."""
@@ -107,7 +116,8 @@ class Run:
             lines.append(f"{entry['name']:<16}{entry['seconds']:>14.1f} s")
         if (self.folder / "report.html").exists():
             lines += ["", f"report: {shorten_path(self.folder / 'report.html')}"]
-        lines.append(f"all runs: {shorten_path(self.folder.parent / 'index.html')}")
+        if (index := self.folder.parent / "index.html").is_file():
+            lines.append(f"all runs: {shorten_path(index)}")
         return "\n".join(lines)
 
     def explain_resuming(self) -> str:
@@ -131,8 +141,8 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
 
     try:
         executed = papermill.execute_notebook(
-            str(file),
-            str(folder / file.name),
+            escape_braces(file),
+            escape_braces(folder / file.name),
             parameters,
             engine_name=kernels.__name__,
             kernel_name="python3",
@@ -154,6 +164,11 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
         raise UserError(f"{file.stem} failed at “{progress.heading}”:\n{reason}")
 
 
+def escape_braces(path: Path) -> str:
+    """Return a path with its braces doubled, because papermill formats paths."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def find_unfinished(executed) -> str:
     """Return why a notebook is not finished, else ''. Execution counts are read rather than
     papermill's status, which says "completed" for every cell after a timeout."""
@@ -162,15 +177,23 @@ def find_unfinished(executed) -> str:
     return f"{left} of {len(code)} cells did not run; a cell ended the notebook early" * bool(left)
 
 
-def make_folder(runs: Path, name: str) -> Path:
-    """Make a run's folder, and point the link runs/latest to it."""
+def make_folder(runs: Path, name: str, is_given: bool) -> Path:
+    """Make a run's folder, and point the link runs/latest to it.
+
+    `is_given`: the user chose the name; else a number is added when another run has taken it.
+    """
     folder = runs / name
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        if folder.exists():
-            raise UserError(f"{folder} exists; choose another --name.") from None
-        raise UserError(f"{folder} can't be made: {error.strerror}; choose other --runs.") from None
+    for number in count(2):
+        try:
+            folder.mkdir(parents=True)
+            break
+        except OSError as error:
+            if not folder.exists():
+                what = f"{folder} can't be made: {error.strerror}; choose other --runs."
+                raise UserError(what) from None
+            if is_given:
+                raise UserError(f"{folder} exists; choose another --name.") from None
+            folder = runs / f"{name}-{number}"
     link = runs / f".latest-{os.getpid()}"
     try:
         link.symlink_to(folder.name, target_is_directory=True)

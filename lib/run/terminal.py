@@ -14,10 +14,12 @@ class OutputClosed(UserError):
 
 
 def prepare_streams() -> None:
-    """Print "?" for characters that an encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
+    """Print "?" for characters that an encoding lacks; send a closed stream to the null device."""
+    for name in ("stdout", "stderr"):
+        if not getattr(sys, name):
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         with suppress(AttributeError):  # a notebook's, or a test's
-            stream.reconfigure(errors="replace")
+            getattr(sys, name).reconfigure(errors="replace")
 
 
 def show(text: object, to=None, end: str = "\n", before: str = "") -> None:

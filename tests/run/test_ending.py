@@ -112,6 +112,19 @@ def test_a_pipe_that_is_closed_ends_a_run_with_one_sentence(options, tmp_path):
     assert read_journal(tmp_path)["ended"].startswith("The output can't be written")
 
 
+@pytest.mark.parametrize("shell", [">&-", "<&- >&- 2>&-"])
+def test_a_run_without_output_runs_all_the_same(options, shell):
+    done = start(*options, "--only", "01", shell=shell)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_home_folder_is_one_sentence(options, capsys, monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert run.main([*options, "--only", "01"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Jupyter needs a home folder, and there is none; set HOME to")
+
+
 def test_letters_that_an_encoding_lacks_are_shown_as_question_marks(options):
     done = start(*options, "--only", "01", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")

@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from lib import ROOT, config, run, sample, warehouse
+from lib.run.execution import make_folder
 from tests.browser import faults
 from tests.runner import runner
 
@@ -128,6 +129,12 @@ def test_the_status_of_a_warehouse_that_can_not_be_opened_is_an_error(tmp_path, 
     assert said[1].endswith("name another file with the parameter database.")
 
 
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
+    names = [make_folder(tmp_path / "runs", "now-local", is_given=False).name for _ in range(3)]
+    assert names == ["now-local", "now-local-2", "now-local-3"]
+    assert os.readlink(tmp_path / "runs" / "latest") == "now-local-3"
+
+
 def test_a_failed_run_says_where_and_goes_on_from_there(
     own_notebook, tmp_path, monkeypatch, capsys
 ):
@@ -206,6 +213,14 @@ def test_a_wrong_option_gets_one_sentence_and_exit_code_2(words, sentence, tmp_p
     assert not (tmp_path / "runs").exists(), "nothing is made for a wrong option"
 
 
+def test_a_page_over_all_runs_that_can_not_be_written_stops_no_run(own_notebook, tmp_path, capsys):
+    (tmp_path / "runs" / "index.html").mkdir(parents=True)
+    assert run.main(own_notebook("1")) == 0
+    said = capsys.readouterr()
+    assert "index.html can't be written: Is a directory." in said.err
+    assert "all runs" not in said.out
+
+
 def test_a_folder_that_can_not_be_made_or_is_another_runs_is_one_sentence(tmp_path, capsys):
     runs = tmp_path / "runs"
     runs.symlink_to(tmp_path / "unplugged")
@@ -217,12 +232,14 @@ def test_a_folder_that_can_not_be_made_or_is_another_runs_is_one_sentence(tmp_pa
     assert capsys.readouterr().err == f"{runs}/mine exists; choose another --name.\n"
 
 
-def test_a_parameter_of_ones_own_needs_no_type(own_notebook, tmp_path):
-    words = own_notebook("mine = 1", "assert mine == 'yours'")
+def test_a_parameter_of_ones_own_needs_no_type_and_a_path_may_have_braces(own_notebook, tmp_path):
+    words = own_notebook("mine = 1", "assert mine == 'yours'")[:2]
     notebook = nbformat.read(tmp_path / "01_provision.ipynb", as_version=4)
     notebook.cells[0].metadata.tags = ["parameters"]
     nbformat.write(notebook, tmp_path / "01_provision.ipynb")
-    assert run.main([*words, "-p", "mine", "yours"]) == 0
+    words += ["--runs", str(tmp_path / "a {b} }"), "--name", "{c}", "-p", "mine", "yours"]
+    assert run.main(words) == 0
+    assert (tmp_path / "a {b} }" / "{c}" / "01_provision.ipynb").is_file()
 
 
 @pytest.mark.parametrize(

@@ -126,45 +126,35 @@ def clean_tables(html: str) -> str:
 def write_index(runs: Path) -> Path:
     """Write `runs`/index.html, a page over all runs in that folder, newest first."""
     env = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    rows = sorted(filter(None, map(read_run, runs.iterdir())), key=lambda run: run["name"])
-    rows.sort(key=lambda run: run["started"] or datetime.min.replace(tzinfo=UTC), reverse=True)
+    found = filter(None, map(read_run, runs.iterdir()))
+    rows = sorted(found, key=lambda run: (run["started"], run["name"]), reverse=True)
     page = env.get_template("index.html.j2")
     html = page.render(resources=read_parts("Sparkify · all runs"), runs=rows)
     return write_page(html, runs / "index.html")
 
 
 def read_run(folder: Path) -> dict | None:
-    """Return a run as the page over all runs shows it; None for a folder that holds none.
-
-    Any program may have written a journal that can't be read.
-    """
-    journal = folder / "journal.json"
-    if folder.is_symlink() or not journal.is_file():  # a link is runs/latest
+    """Return a run as the page over all runs shows it; None for a folder that holds none."""
+    if folder.is_symlink():  # runs/latest
         return None
-    run = {"name": folder.name, "started": None, "status": "journal can't be read", "link": ""}
-    if (folder / "report.html").is_file():
-        run["link"] = f"./{quote(os.fsencode(folder.name))}/report.html"
-    with suppress(Exception):  # whatever it holds, the other runs are shown
-        run |= describe_journal(json.loads(journal.read_text(encoding="utf-8")))
-    return run
-
-
-def describe_journal(journal: dict) -> dict:
-    """Return what a journal says of its run."""
-    notebooks = journal["notebooks"]
-    failed = next((one for one in notebooks if one["status"] == "failed"), None)
-    where = f" in {failed['name']}, “{failed.get('heading', '')}”" if failed else ""
-    states = {"completed": "ok", "running": "running, or cut off", "failed": f"failed{where}"}
-    (plays,) = [one for one in journal.get("headline", []) if one["figure"] == "Plays"] or [{}]
-    return {
-        "started": datetime.fromisoformat(journal["started"]).astimezone(UTC),
-        "status": states[journal["status"]],
-        "target": journal.get("target", ""),
-        "data": journal.get("data", ""),
-        "minutes": sum(one.get("seconds", 0) for one in notebooks) / 60,
-        "plays": plays.get("value", ""),
-        "period": plays.get("period", ""),
-    }
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # no journal of ours
+        journal = json.loads((folder / "journal.json").read_text(encoding="utf-8"))
+        notebooks = journal["notebooks"]
+        failed = next((one for one in notebooks if one["status"] == "failed"), None)
+        where = f" in {failed['name']}, “{failed.get('heading', '')}”" if failed else ""
+        states = {"completed": "ok", "running": "running, or cut off", "failed": f"failed{where}"}
+        plays = [one for one in journal.get("headline", []) if one["figure"] == "Plays"]
+        has_report = (folder / "report.html").is_file()
+        return {
+            "name": folder.name,
+            "link": f"./{quote(os.fsencode(folder.name))}/report.html" if has_report else "",
+            "started": datetime.fromisoformat(journal["started"]).astimezone(UTC),
+            "status": states[journal["status"]],
+            "target": journal.get("target", ""),
+            "data": journal.get("data", ""),
+            "minutes": sum(one.get("seconds", 0) for one in notebooks) / 60,
+            **(plays[0] if plays else {}),
+        }
 
 
 def read_parts(title: str) -> dict:

@@ -110,6 +110,9 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
                 "--yes confirms the price and the removal of what the run created, and --teardown "
                 "the removal of everything."
             )
+        if name in ("full_refresh", "verify") and name not in types:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} is for 03_load, which is not among these notebooks.")
         if name not in types:
             hint = config.suggest_name(name, types)
             raise UserError(f"None of these notebooks has a parameter {name}; {hint}")

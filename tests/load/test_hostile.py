@@ -22,7 +22,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lib import ROOT, SourceError, UserError, load
+from lib import ROOT, SourceError, UserError
 from lib.load import files
 from lib.load.records import EVENTS, SONGS
 from lib.warehouse.base import TABLES
@@ -454,7 +454,7 @@ class Loader:
 def loader(tmp_path_factory, new_world, song):
     """Make loaders of an engine; what comes after staging is left out, for speed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(load, "build_star", lambda *_: None)
+        patch.setattr("lib.load.transaction.build_star", lambda *_: None)
         made = {}
 
         def make(engine):

@@ -285,7 +285,7 @@ def test_a_load_says_that_it_waits_for_another_and_gives_up_in_the_end(
     world, song, event, monkeypatch, engine
 ):
     for name, seconds in {"BRIEFLY": 0.2, "PATIENCE": 0.5}.items():
-        monkeypatch.setattr(f"lib.load.{name}", seconds, raising=False)
+        monkeypatch.setattr(f"lib.load.transaction.{name}", seconds)
     world.catalogue(song())
     world.log(event())
     other, steps = warehouse.connect(world.settings), []

@@ -364,12 +364,6 @@ def test_a_funnel_says_what_share_of_the_first_is_left_and_tells_none_from_unkno
     assert said == ["400", "97 · 24%", "1 · <1%", "0 · 0%", "no data"]
 
 
-def test_a_day_with_none_has_a_dot_and_an_unknown_one_has_not():
-    ax = drawn("columns", CHANGES.assign(upgrades=[0, None, *range(28)]))
-    (dots,) = ax.lines
-    assert [num2date(day).day for day in dots.get_xdata()] == [1, 3]
-
-
 def test_years_between_two_days_add_nothing_to_draw_and_the_days_can_be_seen():
     days = [datetime.date(2001, 1, 1), datetime.date(2018, 11, 1)]
     frame = pd.DataFrame({"day": days, "up": [3, 0], "down": [0, 2], "low": 0, "high": 4})
@@ -408,17 +402,6 @@ def test_a_triangle_holds_each_cohorts_shares_and_size_and_no_future():
     assert ax.collections[0].get_array()[:, 2].mask.all(), "a week without any row stays empty"
 
 
-def test_a_triangle_too_wide_for_numbers_has_a_scale_and_dots_for_none():
-    wide = pd.DataFrame(
-        [(day, week, week % 3 / 2, 9) for day in DAYS for week in range(30)],
-        columns=COHORTS.columns,
-    )
-    ax = drawn("triangle", wide)
-    assert words(ax)[-3:] == ["none", "50%", "100%"]
-    assert len(ax.lines[0].get_xdata()) == 300
-    assert words(drawn("triangle", wide.assign(share=0)))[-1] == "none"
-
-
 def test_texts_in_cells_can_be_read_on_every_colour():
     def light(colour: str) -> float:  # relative luminance, WCAG 2
         parts = np.array(mpl.colors.to_rgb(colour))
@@ -455,12 +438,6 @@ def test_tiles_hold_each_states_number_at_its_place_and_what_is_not_on_the_map()
     numbers = {code: said[said.index(code) + 1] for code in known}
     assert numbers == {"CA": "6,820", "NY": "0", "ME": "57.2", "HI": "1.2m"}
     assert said[-4:] == ["no data", "57.2", "1,234,567 plays", "Not on the map: PR 3, unknown 8"]
-
-
-def test_a_number_in_a_tile_is_brief():
-    numbers = (0.04, 99.9, 999.6, 9999, 9999.6, 999_600, 45e6, 2e9)
-    brief = ["0", "99.9", "1,000", "9,999", "10k", "1.0m", "45m", "2.0bn"]
-    assert [*map(labels.abbreviate_number, numbers)] == brief
 
 
 def test_intervals_hold_each_rows_value_and_bounds():

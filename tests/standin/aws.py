@@ -19,7 +19,6 @@ import io
 import json
 import os
 import re
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -227,8 +226,6 @@ class Aws:
         self.unguarded: list[tuple[str, str]] = []  # call and bucket, without an expected owner
         self.expired_from = 0  # the number of the call, from 1, at which the token has expired
         self.fail_after = 0  # the call that is carried out and answered with a 500
-        self.kill_after, self.victim = 0, 0  # the call after which that process is killed
-        self.changing_calls: list[int] | None = None  # a list: the numbers of those that change
         self.looks: dict[str, int] = {}
 
     def __enter__(self) -> Aws:
@@ -311,10 +308,6 @@ class Aws:
             found["bucket", name] = (tags, bucket.policy, bucket.public_access_block, keys)
         return {key: repr(value) for key, value in found.items()}
 
-    def _state(self) -> tuple:
-        """Return the inventory, and how many looks more change it."""
-        return self.inventory(), {name: max(left, -1) for name, left in self.looks.items()}
-
     def keep(self) -> Callable[[], None]:
         """Return what brings back everything as it is now, after it was deleted."""
         s3 = s3_backends[ACCOUNT]["aws"]
@@ -395,18 +388,12 @@ class Aws:
         with self._lock:
             self.calls.append(request.call)
             number = len(self.calls)
-        before = self._state() if self.changing_calls is not None else None
         try:
             self._refuse(request, number)
             status, headers, body = self._carry_out(request)
         except Refusal as refusal:
             code, kind, body = refusal.answer(request.service)
             status, headers = f"{code} {refusal.code}", [("Content-Type", kind)]
-        if before and (is_write(request.call) or self._state() != before):
-            self.changing_calls.append(number)
-        if number == self.kill_after:
-            self.kill_after = 0
-            os.kill(self.victim, signal.SIGKILL)
         if number == self.fail_after:
             refusal = Refusal("InternalFailure", "An internal error has occurred.", 500)
             _, kind, body = refusal.answer(request.service)

@@ -80,10 +80,14 @@ def walk(killed, do: Callable[[], str], start: Callable[[], None]) -> Iterator[i
 
 def test_creation_killed_after_any_change_converges_when_repeated(cloud, killed):
     ours, theirs, number = set(NAMES.items()), settle(cloud), 0
-    for number in walk(killed, create, cloud.keep()):
+    restore, bucket = cloud.keep(), ("bucket", BUCKET)
+    create()
+    whole = cloud.inventory()
+    for number in walk(killed, create, restore):
         found = cloud.inventory()
         assert found.keys() == theirs.keys() | ours, f"killed after {number}"
         assert theirs.items() <= found.items(), f"killed after {number}"
+        assert found[bucket] == whole[bucket], f"killed after {number}"
         assert rules(cloud) == [("tcp", 5439, 5439, CIDR)]
         assert described(cloud)["ClusterStatus"] == "available"
     assert number > 8

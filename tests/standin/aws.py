@@ -305,7 +305,8 @@ class Aws:
         for name, bucket in s3.buckets.items():
             keys = {key: value.etag for key, value in bucket.keys.items()}
             tags = s3.tagger.get_tag_dict_for_resource(bucket.arn)
-            found["bucket", name] = (tags, bucket.policy, bucket.public_access_block, keys)
+            block = bucket.public_access_block and vars(bucket.public_access_block)
+            found["bucket", name] = (tags, bucket.policy, block, keys)
         return {key: repr(value) for key, value in found.items()}
 
     def keep(self) -> Callable[[], None]:

@@ -53,7 +53,7 @@ def test_the_yardstick_reads_every_event_and_imports_nothing_on_the_way(tmp_path
 def test_cpu_and_memory_of_what_a_program_starts_are_counted(tmp_path):
     busy = f"{sys.executable} -c 'any(range(2 * 10**7)); x = bytes(2 * 10**8); sum(range(10**7))'"
     cost = run_program(OURS, "command", busy, tmp_path)
-    assert cost["cpu"] > 0.1
+    assert cost["cpu"] > 0.05
     assert cost["memory"] > 200
 
 

@@ -311,16 +311,6 @@ def test_a_heatmap_holds_the_numbers_given_by_weekday_name_and_hour():
     assert ax.patches[0].get_xy() == (23, 6), "the highest is outlined"
 
 
-def test_cells_with_zero_are_white_with_a_dot_and_the_lowest_others_are_not():
-    ax = drawn("heatmap")
-    mesh, dots = ax.collections[0], ax.lines[0]
-    mesh.update_scalarmappable()
-    colours = np.array([to_hex(colour) for colour in mesh.get_facecolor()])
-    assert set(colours[HOURS.plays == 0]) == {"#ffffff"}
-    assert "#ffffff" not in colours[HOURS.plays > 0]
-    assert len(dots.get_xdata()) == (HOURS.plays == 0).sum()
-
-
 def test_lines_hold_the_numbers_given_and_are_named_at_their_ends():
     ax = drawn("lines", strong="free")
     by_colour = {line.get_color(): list(line.get_ydata()) for line in ax.lines}
@@ -328,15 +318,11 @@ def test_lines_hold_the_numbers_given_and_are_named_at_their_ends():
     assert by_colour[style.CONTEXT] == list(LEVELS[LEVELS.level == "paid"].plays)
     assert words(ax) == ["58", "Free", "Paid"]
     assert ax.get_ylim()[0] == 0
+    (line,) = drawn("line", CHANGES.drop(index=3)).lines
+    assert np.isnan(line.get_ydata()[3]), "a missing day is a gap"
     same_end = drawn("lines", LEVELS.assign(plays=50)).texts[-2:]
     low, high = (name.get_window_extent() for name in same_end)
     assert high.y0 > low.y1
-
-
-def test_a_missing_day_is_a_gap_in_a_line():
-    (line,) = drawn("line", CHANGES.drop(index=3)).lines
-    assert len(line.get_ydata()) == 30
-    assert np.isnan(line.get_ydata()[3])
 
 
 def test_columns_hold_the_numbers_given_in_any_order_and_type():
@@ -451,14 +437,6 @@ def test_intervals_hold_each_rows_value_and_bounds():
     assert ax.yaxis_inverted()
 
 
-def test_intervals_of_days_stand_along_a_calendar():
-    ax = drawn("intervals by day", ERRORS.drop(index=3)[::-1])
-    found = {num2date(s[0, 0]).day: (s[0, 1], s[1, 1]) for s in bars_of(ax).get_segments()}
-    assert found == {row.day.day: (row.low, row.high) for row in ERRORS.drop(index=3).itertuples()}
-    assert np.array_equal(ax.lines[0].get_ydata(), ERRORS.rate.where(ERRORS.index != 3), True)
-    assert words(ax) == ["29%"]
-
-
 def test_a_lorenz_curve_starts_at_nothing_and_names_the_lower_half():
     ax = drawn("lorenz", UNEQUAL[::-1])
     equal, curve = ax.lines[:2]
@@ -501,14 +479,6 @@ def test_labels_are_shown_as_they_are_written(tmp_path, shown):
     assert "Bell, line break" in written
     assert "Кино, حب" in written
     ElementTree.parse(tmp_path / "songs.svg")
-
-
-def test_a_long_label_is_cut_once_and_fills_the_width():
-    ax = charts.bars(SONGS.iloc[2:3], label="song_title", value="plays").axes[0]
-    label, number = ax.texts
-    assert label.get_text().endswith("…")
-    assert 0.9 < label.get_window_extent().width / ax.figure.bbox.width < 0.96
-    assert number.get_text() == "11"
 
 
 @names

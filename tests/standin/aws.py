@@ -21,11 +21,10 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from functools import cache
-from typing import ClassVar
 from unittest import mock
 from urllib.parse import parse_qs, parse_qsl, unquote
 from xml.etree import ElementTree
@@ -203,9 +202,8 @@ class Request:
 
 
 class Aws:
-    """The double. `with Aws() as aws:` starts it; every attribute can be changed while it runs."""
-
-    current: ClassVar[Aws | None] = None
+    """The double. `with Aws() as aws:` starts it, one at a time in a process: it changes moto;
+    every attribute can be changed while it runs."""
 
     def __init__(self):
         self.endpoint: tuple[str, int] | None = None  # where describe_clusters says a cluster is
@@ -230,10 +228,10 @@ class Aws:
 
     def __enter__(self) -> Aws:
         self._stack = ExitStack()
-        self._stack.callback(self.keep())  # of another double in this process
         self._lock = threading.Lock()
         self._session, self._clients = boto3.Session(*KEYS.values()), {}
-        self._stack.enter_context(self._alone())
+        for owner, name, new in self._patches():
+            self._stack.enter_context(mock.patch.object(owner, name, new, create=True))
         self._moto = cache(create_backend_app)
         server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Silent)
         self.url = f"http://127.0.0.1:{server.server_port}"
@@ -248,24 +246,6 @@ class Aws:
     def __exit__(self, *_) -> None:
         self.reset()
         self._stack.close()
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Change moto for this double, and for no other that this process has started before."""
-        outer, Aws.current = Aws.current, self
-        if outer:
-            outer._patched.close()
-        self._patch()
-        yield
-        self._patched.close()
-        Aws.current = outer
-        if outer:
-            outer._patch()
-
-    def _patch(self) -> None:
-        self._patched = ExitStack()
-        for owner, name, new in self._patches():
-            self._patched.enter_context(mock.patch.object(owner, name, new, create=True))
 
     def reset(self) -> None:
         """Forget everything but the endpoint and what an account has from the start."""

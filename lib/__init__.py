@@ -10,7 +10,7 @@ def shorten_path(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def escape(text: str) -> str:
+def escape_text(text: str) -> str:
     """Return a text that can't steer a terminal: what can't be printed, except line breaks and
     tabs, as Python would write it."""
     return "".join(
@@ -23,7 +23,7 @@ class UserError(Exception):
     """Something a person can put right; its message says what happened, where, what to do."""
 
     def __str__(self) -> str:
-        return escape(super().__str__())
+        return escape_text(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """Show the sentence alone in a notebook, as IPython asks an exception to do."""

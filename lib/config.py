@@ -7,12 +7,13 @@ default. dwh.cfg.example says what each key does. Relative paths start at the pr
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, make_dataclass, replace
 from datetime import date
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from lib import ROOT, UserError
@@ -30,17 +31,29 @@ class ConfigError(UserError):
 
 
 def declare_key(default, *, secret: bool = False, **accepted) -> Field:
-    """Declare a key and what it accepts: `choices`, or values from `least` to `most`, or strings
-    that match the regular expression `pattern`, which `expected` describes."""
+    """Declare a key and what it accepts: values from `least` to `most`, or strings that match the
+    regular expression `pattern` or that the function `parse` takes without a ValueError, which
+    `expected` describes."""
     return field(default=default, repr=not secret, metadata=accepted)
+
+
+def _read_range(addresses: str) -> str:
+    """Return an IPv4 range as it is; raise ValueError for what is none, or too wide to be safe."""
+    if addresses and IPv4Network(addresses).prefixlen < 8:
+        raise ValueError
+    return addresses
 
 
 LEVEL = r" *[A-Za-z0-9._+-]([A-Za-z0-9 ._+-]{0,14}[A-Za-z0-9._+-])? *"  # its column holds 16 bytes
 LEVELS = "names of at most 16 letters or digits with commas between"
+NAME = r"(?!.*--)(?!sg-)[a-z][a-z0-9-]{0,34}(?<!-)"
+NAMED = "small letters, digits and single hyphens, from a letter on, at most 35"
+NODES = "a type other than dc2, which can't be created any more, such as ra3.large"
+RANGE = "your own IPv4 address, such as 203.0.113.7/32, or a range that is not the whole internet"
 SIZE, SHARE = r"((?i:\d+(\.\d+)?\s*[KMGT]i?B))?", r"\d+(\.\d+%|%)?"
 # Every key with its default, whose type its values have.
 SECTIONS = {
-    "DWH": {"TARGET": declare_key("local", choices=("local", "redshift"))},
+    "DWH": {"TARGET": declare_key("local", pattern="local|redshift", expected="local or redshift")},
     "DATA": {"LOG_DATA": "", "LOG_JSONPATH": "", "SONG_DATA": "", "REGION": "us-west-2"},
     "LOCAL": {
         "DATABASE": declare_key("", pattern="(?!.*://).*", expected="a file of this machine"),
@@ -56,11 +69,11 @@ SECTIONS = {
     "AWS": {"PROFILE": "", "REGION": "us-west-2", "ACCOUNT": ""}
     | {"KEY": declare_key("", secret=True), "SECRET": declare_key("", secret=True)},
     "CLUSTER": {
-        "IDENTIFIER": "sparkify-dwh",
-        "NODE_TYPE": "ra3.large",
+        "IDENTIFIER": declare_key("sparkify-dwh", pattern=NAME, expected=NAMED),
+        "NODE_TYPE": declare_key("ra3.large", pattern="(?!dc2).*", expected=NODES),
         "NUM_NODES": declare_key(1, least=1),
-        "ACCESS": declare_key("my-ip", choices=("my-ip", "vpc")),
-        "CLIENT_CIDR": "",
+        "ACCESS": declare_key("my-ip", pattern="my-ip|vpc", expected="my-ip or vpc"),
+        "CLIENT_CIDR": declare_key("", parse=_read_range, expected=RANGE),
         "MAX_HOURLY_USD": declare_key(1.0, least=0),
         "EXPIRES_HOURS": declare_key(24, least=1),
         "SNAPSHOT_DAYS": declare_key(7, least=1, most=35),
@@ -98,7 +111,7 @@ class Settings(_make_class("Sections", **PARTS)):
     def uses_sample(self) -> bool:
         """Whether the data is the project's own sample, named or not."""
         places = ("data/sample/log_data", "data/sample/song_data")
-        return (self.log_data, self.song_data) == tuple(map(located, places))
+        return (self.log_data, self.song_data) == tuple(map(resolve_place, places))
 
     @property
     def data_kind(self) -> str:
@@ -108,37 +121,37 @@ class Settings(_make_class("Sections", **PARTS)):
     @property
     def log_data(self) -> str:
         """The event logs' folder, absolute, or s3://…"""
-        return located(self.data.log_data or "data/sample/log_data")
+        return resolve_place(self.data.log_data or "data/sample/log_data")
 
     @property
     def song_data(self) -> str:
         """The song metadata's folder, absolute, or s3://…"""
-        return located(self.data.song_data or "data/sample/song_data")
+        return resolve_place(self.data.song_data or "data/sample/song_data")
 
     @property
     def database(self) -> Path:
         """The DuckDB file."""
-        return Path(located(self.local.database or DATABASES[self.data_kind]))
+        return Path(resolve_place(self.local.database or DATABASES[self.data_kind]))
 
     @property
     def is_default_database(self) -> bool:
         """Whether the DuckDB file is at a place of the project's own choice."""
-        return str(self.database) in map(located, DATABASES.values())
+        return str(self.database) in map(resolve_place, DATABASES.values())
 
 
-def located(place: str) -> str:
+def resolve_place(place: str) -> str:
     """Return `place` as it is when it is in S3, else as an absolute path."""
     return place if "://" in place else str((ROOT / Path(place).expanduser()).resolve())
 
 
-def named(place: str) -> str:
+def shorten_place(place: str) -> str:
     """Return the name of a data location for a shared page, without this machine's folders."""
     path = Path(place)
     short = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
     return place if "://" in place else short
 
 
-def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> Settings:
+def read_settings(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> Settings:
     """Read and check the settings.
 
     `path`: the configuration file; empty: the project's dwh.cfg when there is one.
@@ -148,7 +161,7 @@ def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> S
     Raises ConfigError with section, key, line and what was expected.
     """
     found = [*_read_file(path), *_read_environment(environ), *_read_overrides(overrides)]
-    settings = Settings(file=located(str(path)) if path else "")
+    settings = Settings(file=resolve_place(str(path)) if path else "")
     for place, (raw, where) in dict(found).items():
         section, key = map(str.lower, place)
         changed = {key: convert_value(KEYS[place], raw, where)}
@@ -157,7 +170,7 @@ def load(path: str | Path = "", environ: Mapping = os.environ, **overrides) -> S
     return settings
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggest_name(word: str, known: Iterable[str]) -> str:
     """Return "did you mean …?" for a near miss, else the list of what is known."""
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), names, 1)
@@ -167,10 +180,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def _read_file(path: str | Path) -> Iterator[tuple]:
     """Yield (section, key) and (value, where it is) of each key. No error shows a line of the file,
     which may hold a secret."""
-    file = Path(located(str(path))) if path else ROOT / "dwh.cfg"
-    if not os.path.isfile(file):
-        if path:
-            raise ConfigError(f"There is no configuration file {file}; name one that exists.")
+    file = Path(resolve_place(str(path))) if path else ROOT / "dwh.cfg"
+    if not path and not file.is_file():
         return
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
@@ -189,7 +200,7 @@ def _read_file(path: str | Path) -> Iterator[tuple]:
             raise ConfigError(f"{where} can't be read: write [SECTION] or KEY = value, each once.")
         seen.add((section, key))
         if section not in SECTIONS:
-            hint = suggestion(section, SECTIONS)
+            hint = suggest_name(section, SECTIONS)
             raise ConfigError(f"{where}: there is no section [{section}]; {hint}")
         if entry:
             _check_key(file, where := f"{where}: [{section}] {key}", section, key, entry[2])
@@ -199,7 +210,7 @@ def _read_file(path: str | Path) -> Iterator[tuple]:
 def _check_key(file: Path, where: str, section: str, key: str, value: str) -> None:
     """Refuse an unknown key, and a secret in a file that other users can read."""
     if (section, key) not in KEYS:
-        raise ConfigError(f"{where} is not a setting; {suggestion(key, SECTIONS[section])}")
+        raise ConfigError(f"{where} is not a setting; {suggest_name(key, SECTIONS[section])}")
     if value and not KEYS[section, key].repr and os.name == "posix" and file.stat().st_mode & 0o077:
         raise ConfigError(f"{where} is in a file that others can read; run: chmod 600 {file}")
 
@@ -211,7 +222,7 @@ def _read_environment(environ: Mapping) -> Iterator[tuple]:
         if variable in known:
             yield known[variable], (environ[variable], f"The environment variable {variable}")
         elif variable.startswith("DWH_"):
-            hint = suggestion(variable, known)
+            hint = suggest_name(variable, known)
             raise ConfigError(f"The environment variable {variable} is not a setting; {hint}")
 
 
@@ -219,34 +230,23 @@ def _read_overrides(overrides: Mapping) -> Iterator[tuple]:
     """Yield the same for each option that is given."""
     for name, raw in overrides.items():
         section, _, key = name.upper().rpartition("__")
-        places = [place for place in KEYS if place[1] == key and section in ("", place[0])]
-        if len(places) != 1:
-            known = [f"{section}__{key}".lower() for section, key in places or KEYS]
-            raise ConfigError(f"{name} is not one setting; {suggestion(name, known)}")
+        (place,) = (place for place in KEYS if place[1] == key and section in ("", place[0]))
         if raw is not None and raw != "":
-            yield places[0], (str(raw), f"The option {name}")
+            yield place, (str(raw), f"The option {name}")
 
 
 def convert_value(key: Field, raw: str, where: str):
     """Return the string `raw` as the type of the key's default, or say what was expected."""
     about, kind = key.metadata, type(key.default)
     parsers = {bool: lambda word: TRUTH[word.lower()], date: date.fromisoformat}
-    try:
-        value = parsers.get(kind, kind)(raw)
-    except (KeyError, ValueError):
-        raise ConfigError(f"{where} must be {TYPES[kind]}, not {raw!r}.") from None
-    choices = about.get("choices", ())
-    for is_right, expected in (
-        (not choices or value in choices, " or ".join(choices)),
-        (value >= about.get("least", value), f"at least {about.get('least')}"),
-        (value <= about.get("most", value), f"at most {about.get('most')}"),
-        (re.fullmatch(about.get("pattern", "(?s).*"), raw), about.get("expected")),
-    ):
-        if not is_right:
-            near = difflib.get_close_matches(raw, choices, 1)
-            hint = f"; did you mean {near[0]}?" if near else "."
-            raise ConfigError(f"{where} must be {expected}, not {raw!r}{hint}")
-    return value
+    with suppress(KeyError, ValueError):
+        value = about.get("parse", parsers.get(kind, kind))(raw)
+        is_within = about.get("least", value) <= value <= about.get("most", value)
+        if is_within and re.fullmatch(about.get("pattern", "(?s).*"), raw):
+            return value
+    bounds = [f", at {end} {about[end]}" for end in ("least", "most") if end in about]
+    expected = "".join([about.get("expected") or TYPES[kind], *bounds])
+    raise ConfigError(f"{where} must be {expected}, not {raw!r}.")
 
 
 def _check_together(settings: Settings) -> None:
@@ -258,40 +258,9 @@ def _check_together(settings: Settings) -> None:
             f"{known} is named and {other} is not; name both, or neither for the sample "
             "(real events must not be matched against invented songs)."
         )
-    if settings.dwh.target == "redshift":
-        _check_addresses(settings.cluster.client_cidr)
-        if not settings.db.host:  # somebody else's cluster follows its own rules
-            _check_cluster(settings)
-
-
-def _check_addresses(addresses: str) -> None:
-    """Refuse an address range that would open the cluster to strangers."""
-    where = f"[CLUSTER] CLIENT_CIDR {addresses}"
-    try:
-        network = ipaddress.ip_network(addresses or "127.0.0.1")
-    except ValueError as error:
-        raise ConfigError(f"[CLUSTER] CLIENT_CIDR: {error}; such as 203.0.113.7/32.") from None
-    if network.prefixlen < 8:
-        raise ConfigError(
-            f"{where} would open the database port to the whole internet; name your own address, "
-            "such as 203.0.113.7/32, or leave it empty to look it up."
-        )
-    if network.version != 4:
-        raise ConfigError(f"{where} must be an IPv4 range; the cluster has no IPv6 address.")
-
-
-def _check_cluster(settings: Settings) -> None:
-    """Refuse what Redshift would refuse, or what AWS advises against."""
-    cluster, db = settings.cluster, settings.db
-    if not re.fullmatch(r"(?!.*--)(?!sg-)[a-z][a-z0-9-]{0,34}(?<!-)", cluster.identifier):
-        raise ConfigError(
-            "[CLUSTER] IDENTIFIER must be small letters, digits and single hyphens, from a letter "
-            f"on, at most 35, not {cluster.identifier!r}."
-        )
-    if cluster.node_type.startswith("dc2"):
-        raise ConfigError(
-            f"[CLUSTER] NODE_TYPE {cluster.node_type} can't be created any more; use ra3.large."
-        )
+    db = settings.db
+    if settings.dwh.target == "local" or db.host:  # somebody else's cluster follows its own rules
+        return
     if not (5431 <= db.port <= 5455 or 8191 <= db.port <= 8215):
         raise ConfigError(f"[DB] PORT must be 5431 to 5455 or 8191 to 8215, not {db.port}.")
     if db.user in ("admin", "awsuser"):

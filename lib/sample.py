@@ -24,10 +24,6 @@ FINDERS = ".DS_Store"  # macOS leaves one in each folder it shows
 NOTE = "Invented data in the Sparkify format: no person, artist, song or play in it is real."
 
 
-class SampleError(UserError, ValueError):
-    """A sample that can't be made or removed."""
-
-
 def make(
     folder: Path, scale: float = 1, seed: int = 1, songs: int = 15_000, matched: float = 0.05
 ) -> dict:
@@ -40,7 +36,7 @@ def make(
     Returns the counts `events`, `plays`, `songs`, `users`, `files`, and `made`: whether it wrote.
     """
     if not (0 < scale < math.inf and songs > 0 and 0 <= matched <= 1):
-        raise SampleError("scale and songs must be above 0, and matched a share from 0 to 1.")
+        raise UserError("scale and songs must be above 0, and matched a share from 0 to 1.")
     folder = Path(folder).resolve()
     asked = {"scale": float(scale), "seed": seed, "songs": songs, "matched": float(matched)}
     try:
@@ -62,7 +58,7 @@ def make(
         if counts := _find_counts(folder, asked):  # another process has made it meanwhile
             return counts | {"made": False}
         reason = f"The sample can't be written to {folder}: {error.strerror or error}"
-        raise SampleError(f"{reason}; put that right or name another folder.") from error
+        raise UserError(f"{reason}; put that right or name another folder.") from error
 
 
 def remove(folder: Path) -> None:
@@ -77,7 +73,7 @@ def remove(folder: Path) -> None:
                     shutil.rmtree(scratch / "old")
     except OSError as error:
         reason = f"The sample in {folder} can't be removed: {error.strerror or error}"
-        raise SampleError(f"{reason}; put that right and try again.") from error
+        raise UserError(f"{reason}; put that right and try again.") from error
 
 
 def is_whole(folder: Path) -> bool:
@@ -112,7 +108,7 @@ def _read_marker(folder: Path) -> dict | None:
         if marker["made_by"] == MADE_BY:
             return marker
     what = f"{folder} is not empty and holds no {MARKER} of this project"
-    raise SampleError(f"{what}; move what is there away or name another folder.")
+    raise UserError(f"{what}; move what is there away or name another folder.")
 
 
 def _check_strays(folder: Path) -> None:
@@ -121,10 +117,10 @@ def _check_strays(folder: Path) -> None:
         return
     for name in sorted(set(os.listdir(folder)) - {MARKER, *PARTS, FINDERS}):
         what = f"{folder / name} is not part of the sample and would be deleted with it"
-        raise SampleError(f"{what}; move it away or name another folder.")
+        raise UserError(f"{what}; move it away or name another folder.")
     if (more := _count_files(folder) - marker["counts"]["files"]) > 0:
         what = f"{folder} holds {more:,} files more than the sample has, which would be deleted"
-        raise SampleError(f"{what} with it; move them away or name another folder.")
+        raise UserError(f"{what} with it; move them away or name another folder.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--matched", type=float, default=0.05, help="share of plays in it (0.05)")
     try:
         counts = make(**vars(parser.parse_args(arguments)))
-    except SampleError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 2
     print("{events:,} events ({plays:,} plays), {songs:,} songs, {files:,} files".format(**counts))

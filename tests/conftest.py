@@ -158,7 +158,7 @@ def _empty_database() -> bytes:
         own = Path(folder, "dwh.cfg")
         own.touch()
         file = Path(folder, "dwh.duckdb")
-        made = warehouse.connect(config.load(own, environ={}, database=file), create=True)
+        made = warehouse.connect(config.read_settings(own, environ={}, database=file), create=True)
         made.create_schema()
         made.close()
         return file.read_bytes()
@@ -179,7 +179,7 @@ class World:
         places = {"log_data": f"{above}/log_data", "song_data": f"{above}/song_data"}
         places |= {"database": folder / "dwh.duckdb", "threads": 1}
         self.overrides = places | overrides
-        self.settings = config.load(own, environ={}, **self.overrides)
+        self.settings = config.read_settings(own, environ={}, **self.overrides)
         self._make()
         self.open()
 
@@ -296,7 +296,7 @@ def _provision(folder: Path, redshift: Redshift) -> None:
     own.touch()
     places = {"log_data": f"s3://{BUCKET}/", "song_data": f"s3://{BUCKET}/"}
     about = {"target": "redshift", "client_cidr": "203.0.113.7/32", "db__name": EMPTY}
-    settings = config.load(own, environ={}, **about, **places)
+    settings = config.read_settings(own, environ={}, **about, **places)
     plan_creation(settings, lambda line: None).apply(confirm=True)
     redshift.create_database(EMPTY)
     made = warehouse.connect(settings)
@@ -359,7 +359,7 @@ def settings(tmp_path):
             "song_data": tmp_path / "song_data",
             "database": tmp_path / "dwh.duckdb",
         }
-        return config.load(own, environ={}, **(places | overrides))
+        return config.read_settings(own, environ={}, **(places | overrides))
 
     return make
 
@@ -371,7 +371,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "dwh.cfg").touch()
 
     def make(**overrides) -> config.Settings:
-        return config.load(tmp_path / "dwh.cfg", environ={}, **overrides)
+        return config.read_settings(tmp_path / "dwh.cfg", environ={}, **overrides)
 
     return make
 

@@ -26,7 +26,7 @@ def compared(settings: config.Settings) -> list[str]:
     with TemporaryDirectory() as folder:
         places = {"log_data": settings.data.log_data, "song_data": settings.data.song_data}
         own = Path(folder, "live.duckdb")
-        local = config.load(target="local", database=own, **places)
+        local = config.read_settings(target="local", database=own, **places)
         one = warehouse.connect(local, create=True)
         one.create_schema()
         load.load(one, local)

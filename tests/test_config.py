@@ -42,7 +42,7 @@ def cfg(tmp_path):
 def refused(path="", environ=None, **overrides) -> str:
     """Return the sentence that these settings are refused with."""
     with pytest.raises(ConfigError) as caught:
-        config.load(path, environ=environ or {}, **overrides)
+        config.read_settings(path, environ=environ or {}, **overrides)
     return str(caught.value)
 
 
@@ -64,12 +64,12 @@ def test_the_example_documents_every_key_with_its_default_and_loads_as_it_is():
             keys.add(key[1])
         previous = line
     assert documented == DESIGN
-    assert config.load(example, environ={}) == config.Settings()
+    assert config.read_settings(example, environ={}) == config.Settings()
 
 
 def test_without_a_file_the_target_is_local_with_the_sample(monkeypatch, tmp_path):
     monkeypatch.setattr(config, "ROOT", tmp_path)
-    settings = config.load(environ={})
+    settings = config.read_settings(environ={})
     assert settings == config.Settings()
     assert (settings.dwh.target, settings.uses_sample) == ("local", True)
     assert settings.log_data == str(tmp_path / "data/sample/log_data")
@@ -79,10 +79,10 @@ def test_without_a_file_the_target_is_local_with_the_sample(monkeypatch, tmp_pat
 
 def test_dwh_cfg_of_the_project_and_the_environment_are_read_when_none_is_given(monkeypatch, cfg):
     monkeypatch.setattr(config, "ROOT", cfg("[LOCAL]\nTHREADS = 3\n").parent)
-    assert config.load(environ={}).local.threads == 3
+    assert config.read_settings(environ={}).local.threads == 3
     monkeypatch.setenv("DWH_LOCAL_THREADS", "5")
-    assert config.load().local.threads == 5
-    assert config.load(environ={}).local.threads == 3
+    assert config.read_settings().local.threads == 5
+    assert config.read_settings(environ={}).local.threads == 3
 
 
 @pytest.mark.parametrize(
@@ -100,25 +100,14 @@ def test_dwh_cfg_of_the_project_and_the_environment_are_read_when_none_is_given(
 def test_an_override_precedes_the_environment_the_file_and_the_default(
     cfg, text, environ, overrides, threads
 ):
-    assert config.load(cfg(text), environ, **overrides).local.threads == threads
+    assert config.read_settings(cfg(text), environ, **overrides).local.threads == threads
 
 
-def test_values_have_the_type_of_their_default(cfg):
-    text = "[LOCAL]\nTHREADS = 2\n[LOAD]\nMIN_COVERAGE = 0.02\n[AWS]\nACCOUNT = 0123\n"
-    read = config.load(cfg(text), environ={})
-    found = (read.local.threads, read.load.min_coverage, read.aws.account)
-    assert found == (2, 0.02, "0123")
-
-
-def test_a_file_may_have_a_bom_windows_line_ends_comments_and_indented_keys_in_lower_case(cfg):
+def test_a_file_may_have_a_bom_windows_line_ends_comments_and_any_sign_in_a_value(cfg):
     file = cfg("")
-    file.write_bytes(b"\xef\xbb\xbf# mine\r\n[LOCAL] # here\r\n; two\r\n  threads=2\r\n")
-    assert config.load(file, environ={}).local.threads == 2
-
-
-def test_a_value_may_hold_any_sign(cfg):
-    file = cfg("[DATA]\nLOG_DATA = s3://a/100%=b#c ;d\nSONG_DATA = s3://a/%(x)s\n")
-    settings = config.load(file, environ={})
+    text = "\ufeff# mine\r\n[DATA] # here\r\n; two\r\n  log_data=s3://a/100%=b#c ;d\r\n"
+    file.write_bytes(f"{text}SONG_DATA = s3://a/%(x)s".encode())
+    settings = config.read_settings(file, environ={})
     assert (settings.log_data, settings.song_data) == ("s3://a/100%=b#c ;d", "s3://a/%(x)s")
 
 
@@ -133,8 +122,8 @@ BROKEN = " can't be read: write [SECTION] or KEY = value, each once."
         ("[DEFAULT]\n[DWH]\n", 1, ": there is no section [DEFAULT]; known are DWH, DATA, LOCAL"),
         ("[LOCAL]\nTHREDS = 2\n", 2, ": [LOCAL] THREDS is not a setting; did you mean THREADS?"),
         ("[DWH]\nHOST = x\n[DB]\n", 2, ": [DWH] HOST is not a setting; known are TARGET."),
-        ("[LOCAL]\n#\nTHREADS = 2.5\n", 3, ": [LOCAL] THREADS must be a whole number, not '2.5'."),
-        ("[LOCAL]\nTHREADS =\n", 2, ": [LOCAL] THREADS must be a whole number, not ''."),
+        ("[LOCAL]\n#\nTHREADS = 2.5\n", 3, ": [LOCAL] THREADS must be a whole number"),
+        ("[LOCAL]\nTHREADS =\n", 2, ": [LOCAL] THREADS must be a whole number"),
         ("[LOCAL]\nTHREADS\n", 2, BROKEN),
         ("THREADS = 2\n", 1, BROKEN),
         ("[LOCAL]\nTHREADS = 1\nTHREADS = 2\n", 3, BROKEN),
@@ -151,23 +140,15 @@ def test_what_is_wrong_in_the_file_is_named_with_line_section_key_and_what_was_e
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [
-        ("target", ["lokal"], "local or redshift, not 'lokal'; did you mean local?"),
+        ("target", ["lokal"], "local or redshift, not 'lokal'."),
         ("threads", ["two", "1.5"], "a whole number"),
-        ("threads", ["-1"], "at least 0"),
-        ("threads", ["1025"], "at most 1024"),
-        ("min_coverage", ["2%"], "a number"),
-        ("min_coverage", ["-0.1", "nan"], "at least 0"),
-        ("min_coverage", ["1.1", "inf"], "at most 1"),
-        ("max_hourly_usd", ["-1", "nan"], "at least 0"),
+        ("threads", ["-1", "1025"], "a whole number, at least 0, at most 1024"),
+        ("min_coverage", ["2%", "-0.1", "nan", "1.1", "inf"], "a number, at least 0, at most 1"),
+        ("max_hourly_usd", ["-1", "nan"], "a number, at least 0"),
         ("memory_limit", ["4", "50%", "four GB", "4GB; drop table songs"], "a size such as 4GB"),
-        (
-            "max_rejects",
-            ["-1", "some", "5 %", "%", "0.5", "1e3"],
-            "a count or a share such as 0.1%",
-        ),
+        ("max_rejects", ["-1", "5 %", "%", "0.5", "1e3"], "a count or a share such as 0.1%"),
         ("database", ["s3://bucket/x.duckdb"], "a file of this machine"),
-        ("earliest", ["soon", "2018-13-01"], "a date such as 2018-11-30"),
-        ("earliest", ["1969-12-31"], "at least 1970-01-01"),
+        ("earliest", ["soon", "2018-13-01", "1969-12-31"], "a date such as 2018-11-30"),
         ("levels", [",", "free,,paid", "x" * 17, "it's", "a\\b", "frée"], "names of at most 16"),
     ],
 )
@@ -181,19 +162,17 @@ def test_a_value_that_can_not_be_used_is_named_with_what_was_expected(name, valu
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"node_type": "dc2.large"}, "dc2.large can't be created any more; use ra3.large"),
+        ({"node_type": "dc2.large"}, "dc2, which can't be created any more, such as ra3.large"),
         ({"port": 5430}, "PORT must be 5431 to 5455 or 8191 to 8215, not 5430"),
-        ({"client_cidr": "0.0.0.0/0"}, "would open the database port to the whole internet"),
-        ({"client_cidr": "::/0"}, "would open the database port to the whole internet"),
-        ({"client_cidr": "8.0.0.0/7"}, "would open the database port to the whole internet"),
-        ({"client_cidr": "2001:db8::1/128"}, "must be an IPv4 range"),
-        ({"client_cidr": "203.0.113.7/24"}, "has host bits set; such as 203.0.113.7/32"),
-        ({"client_cidr": "home"}, "does not appear to be an IPv4 or IPv6 network"),
+        *(
+            ({"client_cidr": wrong}, "or a range that is not the whole internet, not '")
+            for wrong in ("0.0.0.0/0", "::/0", "8.0.0.0/7", "2001:db8::1/128", "1.2.3.7/24", "home")
+        ),
         ({"db__user": "admin"}, "USER admin is what attackers try"),
         ({"db__name": "dev"}, "NAME dev is what attackers try"),
-        ({"identifier": "Sparkify"}, "IDENTIFIER must be small letters"),
-        ({"identifier": "a--b"}, "IDENTIFIER must be small letters"),
-        ({"snapshot_days": 36}, "snapshot_days must be at most 35"),
+        ({"identifier": "Sparkify"}, "identifier must be small letters"),
+        ({"identifier": "a--b"}, "identifier must be small letters"),
+        ({"snapshot_days": 36}, "snapshot_days must be a whole number, at least 1, at most 35"),
         ({"audit_logs": "maybe"}, "must be true or false, not 'maybe'"),
     ],
 )
@@ -201,21 +180,13 @@ def test_a_cluster_that_can_not_be_or_is_not_safe_is_refused(wrong, words):
     assert words in refused(target="redshift", **CLUSTER | wrong)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("memory_limit", "2.5 gib"),
-        ("max_rejects", "0.1%"),
-        ("max_rejects", "12"),
-        ("levels", "a b"),
-    ],
-)
-def test_a_value_of_every_accepted_form_is_kept_as_it_is(name, value):
-    assert value in repr(config.load(environ={}, **{name: value}))
-
-
-def test_levels_are_listed_without_blanks():
-    own = config.load(environ={}, levels="free, paid plus ,x")
+def test_a_value_of_every_accepted_form_has_the_type_of_its_default():
+    given = {"memory_limit": "2.5 gib", "max_rejects": "0.1%", "levels": "free, paid plus ,x"}
+    given |= {"threads": "2", "min_coverage": "0.02", "account": "0123", "audit_logs": "yes"}
+    own = config.read_settings(environ={}, **given)
+    assert (own.local.memory_limit, own.local.threads) == ("2.5 gib", 2)
+    assert (own.load.max_rejects, own.load.min_coverage) == ("0.1%", 0.02)
+    assert (own.aws.account, own.cluster.audit_logs) == ("0123", True)
     assert own.load.level_names == ("free", "paid plus", "x")
 
 
@@ -224,7 +195,7 @@ def test_levels_are_listed_without_blanks():
     [
         ("DWH_LOCAL_THREDS", "2", "is not a setting; did you mean DWH_LOCAL_THREADS?"),
         ("DWH_TARGET", "local", "is not a setting; did you mean DWH_DWH_TARGET?"),
-        ("DWH_LOCAL_THREADS", "two", "must be a whole number, not 'two'."),
+        ("DWH_LOCAL_THREADS", "two", "must be a whole number"),
     ],
 )
 def test_what_is_wrong_in_the_environment_is_named(variable, value, said):
@@ -232,15 +203,9 @@ def test_what_is_wrong_in_the_environment_is_named(variable, value, said):
     assert f"environment variable {variable} {said}" in sentence
 
 
-def test_an_option_that_is_no_setting_or_several_is_refused():
-    assert refused(taget="x") == "taget is not one setting; did you mean dwh__target?"
-    assert "did you mean local__threads?" in refused(local__threds="x")
-    assert refused(region="x") == "region is not one setting; did you mean aws__region?"
-
-
 def test_a_configuration_file_that_is_missing_or_can_not_be_read_is_one_sentence(cfg, monkeypatch):
     missing, file = ROOT / "none.cfg", cfg("")
-    assert refused(missing) == f"There is no configuration file {missing}; name one that exists."
+    assert refused(missing).startswith(f"{missing} can't be read: No such file or directory; fix")
     file.write_bytes("[DWH]\n# für\n".encode("latin-1"))
     said = f"{file} can't be read: it is not UTF-8 text; fix that or name another."
     assert refused(file) == said
@@ -252,12 +217,9 @@ def test_a_configuration_file_that_is_missing_or_can_not_be_read_is_one_sentence
     assert refused(file).startswith(f"{file} can't be read: Permission denied; fix that")
 
 
-@pytest.mark.parametrize(("named", "other"), [("log_data", "SONG_DATA"), ("song_data", "LOG_DATA")])
-def test_logs_and_songs_are_named_both_or_neither(named, other):
-    sentence = refused(**{named: "somewhere"})
-    assert sentence.startswith(
-        f"{named.upper()} is named and {other} is not; name both, or neither"
-    )
+def test_logs_and_songs_are_named_both_or_neither():
+    assert refused(log_data="x").startswith("LOG_DATA is named and SONG_DATA is not; name both, or")
+    assert refused(song_data="x").startswith("SONG_DATA is named and LOG_DATA is not; name both")
 
 
 def test_relative_places_start_at_the_projects_folder_a_tilde_at_home_and_others_stay(
@@ -266,19 +228,21 @@ def test_relative_places_start_at_the_projects_folder_a_tilde_at_home_and_others
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     places = {"log_data": "mine/logs", "song_data": "s3://bucket/songs", "database": "~/x.duckdb"}
-    settings = config.load(environ={}, **places)
+    settings = config.read_settings(environ={}, **places)
     assert settings.log_data == str(ROOT.resolve() / "mine/logs")
     assert settings.song_data == "s3://bucket/songs"
     assert settings.database == tmp_path.resolve() / "x.duckdb"
 
 
 def test_other_data_goes_into_another_database_than_the_sample():
-    settings = config.load(environ={}, log_data="logs", song_data="songs")
+    settings = config.read_settings(environ={}, log_data="logs", song_data="songs")
     assert (settings.uses_sample, settings.database.name) == (False, "warehouse.duckdb")
 
 
 def test_no_secret_is_in_what_settings_show(cfg):
-    settings = config.load(cfg(f"[AWS]\nKEY = AKIA{SECRET}\nSECRET = {SECRET}\n"), environ={})
+    settings = config.read_settings(
+        cfg(f"[AWS]\nKEY = AKIA{SECRET}\nSECRET = {SECRET}\n"), environ={}
+    )
     assert (settings.aws.key, settings.aws.secret) == (f"AKIA{SECRET}", SECRET)
     for shown in (settings, settings.aws):
         assert SECRET not in f"{shown!r} {shown} {[shown]}"
@@ -287,17 +251,14 @@ def test_no_secret_is_in_what_settings_show(cfg):
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(f"SECRET = {SECRET}\n", id="no section"),
-        pytest.param(f"[AWS]\nSECRET {SECRET}\n", id="no equals sign"),
-        pytest.param(f"[AWS]\nSECRET: {SECRET}\n", id="colon"),
-        pytest.param(f"[AWS]\nSECRET: {SECRET}=\n", id="colon, and a sign within"),
-        pytest.param(f"[AWS]\nSECRET\n= {SECRET}\n", id="two lines"),
-        pytest.param(f"[AWS]\nSECRET = {SECRET}\nSECRET = {SECRET}\n", id="twice"),
-        pytest.param(f"[AWS]\nSECRT = {SECRET}\n", id="misspelt key"),
-        pytest.param(f"[AWZ]\nSECRET = {SECRET}\n", id="misspelt section"),
-        pytest.param(f"[LOCAL]\nTHREADS = x\n[AWS]\nSECRET = {SECRET}\n", id="other key wrong"),
-        pytest.param(f"[LOCAL]\nTHREADS = 4\n  SECRET = {SECRET}\n", id="in another section"),
-        pytest.param(f"[AWS]\nSECRET = x\n  {SECRET}\n", id="over two lines"),
+        f"SECRET = {SECRET}\n",
+        f"[AWS]\nSECRET: {SECRET}=\n",
+        f"[AWS]\nSECRET\n= {SECRET}\n",
+        f"[AWS]\nSECRET = {SECRET}\nSECRET = {SECRET}\n",
+        f"[AWS]\nSECRT = {SECRET}\n",
+        f"[AWZ]\nSECRET = {SECRET}\n",
+        f"[LOCAL]\nTHREADS = 4\n  SECRET = {SECRET}\n",
+        f"[AWS]\nSECRET = x\n  {SECRET}\n",
     ],
 )
 def test_no_secret_is_in_what_a_faulty_file_is_refused_with(cfg, text):
@@ -305,16 +266,11 @@ def test_no_secret_is_in_what_a_faulty_file_is_refused_with(cfg, text):
     assert SECRET.lower() not in sentence.lower()
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_secret_in_a_file_that_others_can_read_is_refused(cfg, mode):
-    file = cfg(f"[AWS]\nPROFILE = x\nSECRET = {SECRET}\n")
-    file.chmod(mode)
-    assert refused(file) == (
-        f"{file}, line 3: [AWS] SECRET is in a file that others can read; run: chmod 600 {file}"
-    )
-
-
-def test_a_file_that_others_can_read_may_leave_the_secrets_empty(cfg):
-    file = cfg("[AWS]\nKEY =\nSECRET =\n")
-    file.chmod(0o644)
-    assert config.load(file, environ={}) == config.Settings()
+def test_a_secret_in_a_file_that_others_can_read_is_refused_and_an_empty_one_is_not(cfg):
+    file = cfg(f"[AWS]\nKEY =\nSECRET = {SECRET}\n")
+    said = f"{file}, line 3: [AWS] SECRET is in a file that others can read; run: chmod 600 {file}"
+    for mode in (0o640, 0o604):
+        file.chmod(mode)
+        assert refused(file) == said
+    file.write_text("[AWS]\nKEY =\nSECRET =\n")
+    assert config.read_settings(file, environ={}) == config.Settings()

@@ -20,7 +20,7 @@ def codebook() -> dict[str, list[str]]:
 
 
 def test_the_codebooks_have_every_column_of_every_table_and_of_plays_in_order(tmp_path):
-    settings = config.load(environ={}, database=str(tmp_path / "book.duckdb"))
+    settings = config.read_settings(environ={}, database=str(tmp_path / "book.duckdb"))
     opened = warehouse.connect(settings, create=True)
     opened.create_schema()
     columns = {
@@ -58,7 +58,7 @@ def test_every_file_and_heading_that_a_page_links_to_exists(page):
 def test_the_findings_are_those_of_the_sample(tmp_path):
     made = sample.make(tmp_path / "sample")
     places = {name: str(tmp_path / "sample" / name) for name in ("log_data", "song_data")}
-    settings = config.load(environ={}, database=str(tmp_path / "sample.duckdb"), **places)
+    settings = config.read_settings(environ={}, database=str(tmp_path / "sample.duckdb"), **places)
     opened = warehouse.connect(settings, create=True)
     opened.create_schema()
     loaded = load.load(opened, settings)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lib import generator, sample, scratch
+from lib import UserError, generator, sample, scratch
 
 FIELDS = (
     *("artist", "auth", "firstName", "gender", "itemInSession", "lastName", "length", "level"),
@@ -251,7 +251,7 @@ def test_two_processes_at_once_end_with_one_whole_sample(tmp_path):
 
 @pytest.mark.parametrize(
     ("fault", "raised"),
-    [(KeyboardInterrupt, KeyboardInterrupt), (OSError(28, "No space left"), sample.SampleError)],
+    [(KeyboardInterrupt, KeyboardInterrupt), (OSError(28, "No space left"), UserError)],
 )
 def test_an_interrupted_make_leaves_what_was_there_whole_and_nothing_else(
     tmp_path, monkeypatch, fault, raised
@@ -293,7 +293,7 @@ def test_a_foreign_folder_is_neither_replaced_nor_removed(tmp_path, marker):
         (tmp_path / sample.MARKER).write_text(marker)
     before = digest(tmp_path)
     for action in (lambda: sample.make(tmp_path, **TINY), lambda: sample.remove(tmp_path)):
-        with pytest.raises(sample.SampleError, match=r"not empty .* move what is there away"):
+        with pytest.raises(UserError, match=r"not empty .* move what is there away"):
             action()
     assert digest(tmp_path) == before
 
@@ -311,7 +311,7 @@ def test_a_file_beside_or_among_those_of_the_sample_is_never_deleted(tmp_path, n
     (folder / name).write_text("mine")
     assert not sample.make(folder, **TINY)["made"]
     for action in (lambda: sample.make(folder, **TINY, seed=2), lambda: sample.remove(folder)):
-        with pytest.raises(sample.SampleError, match=said):
+        with pytest.raises(UserError, match=said):
             action()
     assert (folder / name).read_text() == "mine"
     (folder / name).rename(folder / ".DS_Store")
@@ -323,7 +323,7 @@ def test_a_file_beside_or_among_those_of_the_sample_is_never_deleted(tmp_path, n
     "wrong", [{"scale": 0}, {"scale": float("nan")}, {"songs": 0}, {"matched": 1.1}]
 )
 def test_a_wrong_parameter_is_refused_with_what_was_expected(tmp_path, wrong):
-    with pytest.raises(sample.SampleError, match=r"above 0, and matched a share from 0 to 1\."):
+    with pytest.raises(UserError, match=r"above 0, and matched a share from 0 to 1\."):
         sample.make(tmp_path / "sample", **wrong)
     assert os.listdir(tmp_path) == []
 
@@ -335,7 +335,7 @@ def test_more_scale_takes_no_more_memory(tmp_path):
     """Peak memory at 32 shards stays within a tenth of that at 4, in processes of their own."""
     pytest.importorskip("resource", reason="only POSIX tells a process's peak memory")
     code = (
-        "import resource, sys; from lib import generator, sample; generator.SHARD = 25;"
+        "import resource, sys; from lib import UserError, generator, sample; generator.SHARD = 25;"
         "sample.make(sys.argv[1], scale=float(sys.argv[2]), songs=10);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.analyse.labels import format_number
-from lib.config import SOURCES, Settings, named
+from lib.config import SOURCES, Settings, shorten_place
 from lib.warehouse.base import Warehouse
 
 SHARE = "paid_share"
@@ -23,8 +23,6 @@ FIGURES = {
     "plays_per_listener": "Plays per listener",
 }
 PACKAGES = ("sparkify-dwh", "duckdb", "redshift-connector", "pandas", "matplotlib")
-PUBLIC = "s3://udacity-dend/"
-AGENT_PARTS = {"platform": "parse_os", "browser": "parse_user_agent"}
 UNKNOWN = "unknown"
 
 
@@ -139,8 +137,8 @@ def describe_run(warehouse: Warehouse, settings: Settings, run: str) -> pd.DataF
         "Made": format_time(datetime.now(UTC)),
         "Warehouse": f"{target}, {engine}",
         "Data": warehouse.source,
-        "Events from": named(settings.log_data),
-        "Songs from": named(settings.song_data),
+        "Events from": shorten_place(settings.log_data),
+        "Songs from": shorten_place(settings.song_data),
         "Versions": ", ".join(versions),
     }
     if facts["Data"] != SOURCES[settings.data_kind]:  # loaded from folders that are not named now
@@ -148,18 +146,16 @@ def describe_run(warehouse: Warehouse, settings: Settings, run: str) -> pd.DataF
     return pd.DataFrame(list(facts.items()), columns=["fact", "value"])
 
 
-def write_caution(warehouse: Warehouse, settings: Settings) -> str:
+def write_caution(warehouse: Warehouse) -> str:
     """Return the sentence that says where the figures would mislead."""
     if warehouse.data_kind == "sample":
         return (
             "All of this data is invented: a generator made the listeners, the songs and the "
             "plays, so the figures show what the warehouse can answer, and nothing of real people."
         )
-    public = settings.log_data.startswith(PUBLIC)
-    logs = "These are Sparkify's public logs" if public else "If these are Sparkify's public logs"
     return (
-        f"{logs}{';' if public else ','} their users are simulated and only the songs are real: "
-        "the figures show how a simulation behaves, not how people listen."
+        "If these are Sparkify's public logs, their users are simulated and only the songs are "
+        "real: the figures show how a simulation behaves, not how people listen."
     )
 
 
@@ -187,7 +183,7 @@ def count_by_agent(frame: pd.DataFrame, part: str, least: int) -> pd.DataFrame:
     """
     import ua_parser
 
-    parse = getattr(ua_parser, AGENT_PARTS[part])
+    parse = ua_parser.parse_os if part == "platform" else ua_parser.parse_user_agent
     agents = frame["user_agent"].fillna("")
     families = {agent: getattr(parse(agent), "family", UNKNOWN) for agent in agents.unique()}
     people = frame["user_id"].where(frame["user_id"] != "")

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape, unescape
 from pathlib import Path
@@ -25,8 +26,6 @@ from jinja2 import Environment, FileSystemLoader
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from lib import UserError
-
 TEMPLATES = Path(__file__).with_name("templates")
 KINDS = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain"]
 CONFIG = Config(
@@ -37,10 +36,6 @@ CONFIG = Config(
 TAGS = {"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "div", "span", "p", "br"}
 NUMBER = re.compile(r"[-−+]?\d[\d.,]*%?|nan|none|<na>|", re.IGNORECASE)
 TABLE = '<div class="table" role="group" aria-label="Table" tabindex="0">'
-
-
-class ReportError(UserError):
-    """A notebook that can't be made into a report."""
 
 
 class Prose(mistune.HTMLRenderer):
@@ -82,10 +77,8 @@ def write_report(notebook: Path, to: Path, title: str, headline: dict | None = N
     """Write an executed notebook as one HTML file for reading, whole or not at all.
 
     headline: the content of headline.json; without, its cells are shown as the tables they are.
-    Raises ReportError for a picture without alternative text.
     """
     nb = nbformat.read(notebook, as_version=4)
-    check_pictures(nb, Path(notebook).name)
     prose = Prose()
     markdown = mistune.create_markdown(renderer=prose, plugins=["table"])
     exporter = HTMLExporter(
@@ -93,30 +86,11 @@ def write_report(notebook: Path, to: Path, title: str, headline: dict | None = N
         template_name="report",
         extra_template_basedirs=[str(TEMPLATES)],
         extra_template_paths=[str(TEMPLATES)],
-        filters={"prose": markdown, "tables": clean_tables, "is_drawn": is_drawn},
+        filters={"prose": markdown, "tables": clean_tables},
     )
     resources = read_parts(title) | {"headline": headline or {}}
     html, _ = exporter.from_notebook_node(nb, resources=resources)
     return write_page(html.replace("<h2", f"{prose.list_contents()}<h2", 1), to)
-
-
-def check_pictures(nb: nbformat.NotebookNode, name: str) -> None:
-    """Raise ReportError unless every picture that the report shows has alternative text."""
-    heading = "the beginning"
-    for cell in nb.cells:
-        if cell.cell_type == "markdown":
-            heading = [heading, *re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)][-1]
-        if "report-hide" in cell.metadata.get("tags", []):
-            continue
-        for output in cell.get("outputs", []):
-            pictures = [kind for kind in output.get("data", {}) if kind.startswith("image/")]
-            if not all(output.metadata.get(kind, {}).get("alt") for kind in pictures):
-                raise ReportError(f"A picture under “{heading}” in {name} has no alt text.")
-
-
-def is_drawn(cell: nbformat.NotebookNode) -> bool:
-    """Tell whether a cell shows a picture; a table beside it repeats what it draws."""
-    return any(kind.startswith("image/") for one in cell.outputs for kind in one.get("data", {}))
 
 
 def clean_tables(html: str) -> str:
@@ -162,7 +136,7 @@ def write_index(runs: Path) -> Path:
 def read_run(folder: Path) -> dict | None:
     """Return a run as the page over all runs shows it; None for a folder that holds none.
 
-    What an older journal lacks is ''. Any program may have written a journal that can't be read.
+    Any program may have written a journal that can't be read.
     """
     journal = folder / "journal.json"
     if folder.is_symlink() or not journal.is_file():  # a link is runs/latest
@@ -170,10 +144,9 @@ def read_run(folder: Path) -> dict | None:
     run = {"name": folder.name, "started": None, "status": "journal can't be read", "link": ""}
     if (folder / "report.html").is_file():
         run["link"] = f"./{quote(os.fsencode(folder.name))}/report.html"
-    try:
-        return run | describe_journal(json.loads(journal.read_text(encoding="utf-8")))
-    except Exception:  # noqa: BLE001 - whatever it holds, the other runs are shown
-        return run
+    with suppress(Exception):  # whatever it holds, the other runs are shown
+        run |= describe_journal(json.loads(journal.read_text(encoding="utf-8")))
+    return run
 
 
 def describe_journal(journal: dict) -> dict:
@@ -182,16 +155,15 @@ def describe_journal(journal: dict) -> dict:
     failed = next((one for one in notebooks if one["status"] == "failed"), None)
     where = f" in {failed['name']}, “{failed.get('heading', '')}”" if failed else ""
     states = {"completed": "ok", "running": "running, or cut off", "failed": f"failed{where}"}
-    targets = [given["target"] for given in journal["parameters"].values() if "target" in given]
     (plays,) = [one for one in journal.get("headline", []) if one["figure"] == "Plays"] or [{}]
     return {
         "started": datetime.fromisoformat(journal["started"]).astimezone(UTC),
         "status": states[journal["status"]],
-        "target": str(journal.get("target", targets[0] if targets else "")),
-        "data": str(journal.get("data", "")),
+        "target": journal.get("target", ""),
+        "data": journal.get("data", ""),
         "minutes": sum(one.get("seconds", 0) for one in notebooks) / 60,
-        "plays": str(plays.get("value", "")),
-        "period": str(plays.get("period", "")),
+        "plays": plays.get("value", ""),
+        "period": plays.get("period", ""),
     }
 
 
@@ -212,9 +184,5 @@ def read_parts(title: str) -> dict:
 def write_page(html: str, to: Path) -> Path:
     """Write a page, whole or not at all."""
     draft = to.with_name(f".{to.name}.{os.getpid()}")
-    try:
-        draft.write_text(html, encoding="utf-8", errors="replace", newline="\n")
-        os.replace(draft, to)
-    finally:
-        draft.unlink(missing_ok=True)
-    return to
+    draft.write_text(html, encoding="utf-8", errors="replace", newline="\n")
+    return draft.replace(to)

@@ -11,7 +11,7 @@ import os
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
@@ -72,23 +72,20 @@ class Batch:
     def find_files(self, parts: Set[str] = frozenset()) -> set[str]:
         """Return the keys of the files that these parts hold; of none: of all."""
         own = {file.path or file.key: file.key for file in self.files}
-        found = {own[part] for part in parts & own.keys()}
-        in_bundle = {key for path, key in own.items() if path not in self.parts}
-        return found | (in_bundle if parts - own.keys() else set()) or set(own.values())
+        bundled = own.keys() - set(self.parts) if parts - own.keys() else set()
+        return {own[path] for path in (parts & own.keys()) | bundled} or set(own.values())
 
     def note_keys(self, key: str, line: bytes) -> bool:
         """Note the JSON keys of a file's first line; return whether that is a record."""
         try:
             record = json.loads(line.removeprefix(BOM_UTF8).decode())
-            if not isinstance(record, dict):
-                return False
-            if record.keys() != self.last_keys:  # of most files they are the same
+            if isinstance(record, dict) and record.keys() != self.last_keys:  # mostly the same
                 for name in record:
                     self.first_keys.setdefault(name.encode().decode()[:LONG_NAME], key)
                 self.last_keys = record.keys()
         except (ValueError, RecursionError):
             return False
-        return True
+        return isinstance(record, dict)
 
 
 def list_files(place: str, settings: Settings | None = None) -> list[File]:
@@ -147,8 +144,8 @@ def gather_files(
 ) -> None:
     """Add the files of the batch's place that are not in `known` (path to hash, URI to etag).
 
-    `scratch`: a folder for the bundle. `trusted`: identities of known files; one that still has
-    its identity is not read again. `in_place`: the engine itself reads what is in S3.
+    `scratch`: a folder for the bundle. `trusted`: identities of known files, which are not read
+    again while they have it. `in_place`: the engine itself reads what is in S3.
     Raises SourceError for what can't be read, ChangedFile for what is not what was loaded.
     """
     files = list_files(batch.place, batch.settings)
@@ -179,26 +176,18 @@ def _is_known(file: File, known: Mapping[str, str]) -> bool:
 def _read_files(batch: Batch, files: list[File], known: Mapping[str, str], bundle: Path) -> None:
     """Hash files; add those that are not known to the batch, and their records to its parts."""
     large = [file for file in files if file.size >= LARGE]
-
-    def add(file: File, digest: str) -> bool:
-        file.content_hash = file.content_hash or digest
-        if not _is_known(file, known):
-            batch.files.append(file)
-            return True
-        batch.known += 1
-        batch.verified[file.key] = file.identity
-        return False
-
-    with open(bundle, "wb") as out, ThreadPoolExecutor() as pool:
+    with ExitStack() as stack:
+        out = stack.enter_context(open(bundle, "wb"))
+        pool = stack.enter_context(ThreadPoolExecutor())  # hashing lets other threads run
+        hashed = stack.enter_context(closing(pool.map(_hash_file, large)))
         for file in [file for file in files if file.size < LARGE]:
             body = _read_file(file)
-            if add(file, sha256(body).hexdigest()):
+            if _add_new(batch, file, sha256(body).hexdigest(), known):
                 _copy_records(batch, file, BytesIO(body), out)
-        # Hashing lets other threads run.
-        for file, (digest, lines) in zip(large, pool.map(_hash_file, large), strict=True):
-            if not add(file, digest):
+        for file, (digest, lines) in zip(large, hashed, strict=True):
+            if not _add_new(batch, file, digest, known):
                 continue
-            with _explain(file), open(file.path, "rb") as content:
+            with _open(file) as content:
                 if _can_stay(batch, file, content):
                     batch.parts.append(file.path)
                     file.records = lines
@@ -208,13 +197,20 @@ def _read_files(batch: Batch, files: list[File], known: Mapping[str, str], bundl
         batch.parts.append(str(bundle))
 
 
+def _add_new(batch: Batch, file: File, digest: str, known: Mapping[str, str]) -> bool:
+    file.content_hash = file.content_hash or digest
+    if not _is_known(file, known):
+        batch.files.append(file)
+        return True
+    batch.known += 1
+    batch.verified[file.key] = file.identity
+    return False
+
+
 def _can_stay(batch: Batch, file: File, content: BinaryIO) -> bool:
     """Tell whether a large file can be staged where it lies: plain text, a record on each line."""
-    if (
-        file.key in batch.one_by_one
-        or set(file.path) & set("*?[")
-        or file.path.lower().endswith(".gz")
-    ):
+    is_checked = file.key in batch.one_by_one
+    if is_checked or set(file.path) & set("*?[") or file.path.lower().endswith(".gz"):
         return False  # the engine would take the name for a pattern, or for its word
     return batch.note_keys(file.key, content.readline(LONGEST))
 
@@ -263,8 +259,7 @@ def require_unchanged(file: File) -> None:
 
 def _compare_identity(file: File, path: str | int) -> None:
     if file.identity and identify_file(path) != file.identity:
-        said = f"{file.key} changed while it was read; load again. Nothing was loaded."
-        raise SourceError(said)
+        raise SourceError(f"{file.key} changed while it was read; load again. Nothing was loaded.")
 
 
 @contextmanager
@@ -275,6 +270,11 @@ def _explain(file: File) -> Iterator[None]:
     except OSError as error:
         said = f"{file.key} can't be read: {error.strerror}. Nothing was loaded."
         raise SourceError(said) from None
+
+
+def _open(file: File) -> BinaryIO:
+    with _explain(file):
+        return open(file.path, "rb")
 
 
 def _read_file(file: File) -> bytes:
@@ -292,7 +292,7 @@ def _read_file(file: File) -> bytes:
 def _hash_file(file: File) -> tuple[str, int]:
     """Return the SHA-256 of a file's bytes, and the number of its lines."""
     digest, lines, last = sha256(), 0, b""
-    with _explain(file), open(file.path, "rb") as content:
+    with _explain(file), _open(file) as content:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
             lines, last = lines + chunk.count(b"\n"), chunk

@@ -10,7 +10,7 @@ from lib import UserError
 from lib.load.files import Batch
 from lib.load.records import Reject
 from lib.warehouse.base import Warehouse
-from lib.warehouse.templates import columns_of, snake_case
+from lib.warehouse.templates import name_columns, to_snake_case
 
 ENOUGH = 20  # records, from which on a field that none has is taken for a missing one
 SHOWN_REJECTS = 20  # bad records that a load which they stop shows
@@ -145,10 +145,10 @@ def require_known_format(batch: Batch, warehouse: Warehouse, batch_id: int) -> N
     missing = [name for name in kind.fields if name not in batch.first_keys]
     if not batch.first_keys or not missing or batch.records < ENOUGH:
         return
-    columns = {"table": f"staging_{kind.name}", "columns": columns_of(missing)}
+    columns = {"table": f"staging_{kind.name}", "columns": name_columns(missing)}
     filled = warehouse.frame("status/filled", columns, batch_id=batch_id)
     for name in missing:
-        if not filled[snake_case(name)][0]:
+        if not filled[to_snake_case(name)][0]:
             raise LoadError(
                 f"No record of {kind.name} in {place} has a field {name}, nor has the first of "
                 f"{batch.files[0].key}; was it renamed? Nothing was loaded."

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lib import sample, shorten_path, warehouse
-from lib.config import DATABASES, Settings, located
+from lib.config import DATABASES, Settings, resolve_place
 from lib.load import files
 from lib.provision.plan import Plan, ProvisionError, Step
 
@@ -84,7 +84,7 @@ def plan_removing_database(settings: Settings) -> Step:
         return Step("database", name, "missing", "none")
     try:
         with closing(warehouse.connect(settings, read_only=True)) as opened:
-            is_ours, foreign = opened.has_mark(), opened.foreign_objects()
+            is_ours, foreign = opened.has_mark(), opened.list_foreign_objects()
     except warehouse.base.Damaged as damage:
         if not damage.ours:
             raise
@@ -119,6 +119,6 @@ def plan_removing_data(settings: Settings) -> tuple[Step, ...]:
     name = shorten_path(folder)
     if not sample.has_remains(folder):
         return (Step("sample data", name, "missing", "none"),)
-    if str(settings.database) != located(DATABASES["sample"]):
+    if str(settings.database) != resolve_place(DATABASES["sample"]):
         return (Step("sample data", name, "exists", "keep"),)
     return (Step("sample data", name, "exists", "delete", lambda: sample.remove(folder)),)

@@ -32,8 +32,7 @@ from lib.provision.plan import Plan, Step, align_labels
 from lib.provision.resources import Bucket, Resource, Role
 
 HOW = "set confirm = True above and run this notebook again, or run, with your options:"
-PAUSED = "AWS pauses it then, and only storage costs"
-NOT_PAUSED = "nothing stops it by itself"
+PAUSED, NOT_PAUSED = "AWS pauses it then, and only storage costs", "nothing stops it by itself"
 
 
 def plan_creation(
@@ -225,7 +224,7 @@ def find_snapshots(account: Account) -> list[str]:
 def describe_end(settings: Settings, run: str, keep: bool, everything: bool) -> str:
     """Return what a run removes at its end and what it keeps, by name, with who created it.
 
-    `keep`: the end removes nothing. `everything`: it removes also what other runs created.
+    `keep`: nothing is removed. `everything`: what other runs created is removed too.
     """
     if keep and not everything:
         later = remove_command(settings)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lib import ROOT, UserError, config, shorten_path
 from lib.run.ending import describe_possible, describe_running, explain_end, handle_signals
-from lib.run.execution import Run, escape_braces, make_folder
+from lib.run.execution import Run, make_folder
 from lib.run.terminal import OutputClosed, prepare_streams, show
 
 NOTEBOOKS = ("01_provision", "02_schema", "03_load", "04_analyse", "05_teardown")
@@ -29,20 +29,16 @@ DEFAULTS = {"int": 0, "float": 0.0, "bool": False}  # of other types: a string
 ONE_ONLY = ("confirm", "teardown", "run")  # parameters that mean another thing in 01 than in 05
 
 
-class UsageError(UserError):
-    """An option or parameter that can't be used."""
-
-
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake in one sentence, with a suggestion."""
 
     def error(self, message: str):
-        """Raise UsageError with the sentence."""
+        """Raise UserError with the sentence."""
         if message.startswith("unrecognized arguments: "):
             word = message.split()[2]
             options = [name for name in self._option_string_actions if name.startswith("--")]
-            message = f"There is no option {word}; {config.suggestion(word, options)}"
-        raise UsageError(message.replace("argument ", ""))
+            message = f"There is no option {word}; {config.suggest_name(word, options)}"
+        raise UserError(message.replace("argument ", ""))
 
 
 def make_parser() -> Parser:
@@ -66,13 +62,15 @@ def make_parser() -> Parser:
     add_end("--keep", action="store_true", help="remove nothing at the end (redshift)")
     everything = "remove all that is this project's at the end, also what other runs created"
     add_end("--teardown", action="store_true", help=everything)
-    add("--full-refresh", action="store_true", help="build the star anew from staging (03_load)")
-    add("--verify", action="store_true", help="read every file again, unchanged or not (03_load)")
+    pairs = {"dest": "parameters", "default": []}
+    flag, refresh = pairs | {"action": "append_const"}, "build the star anew from staging (03_load)"
+    add("--full-refresh", **flag, const=("full_refresh", "true"), help=refresh)
+    verify = "read every file again, unchanged or not (03_load)"
+    add("--verify", **flag, const=("verify", "true"), help=verify)
     add_instead("--export", metavar="FOLDER", help="write the star as Parquet and CSV, run nothing")
     add_instead("--status", action="store_true", help="show what exists and costs, run nothing")
-    pairs = {"dest": "parameters", "nargs": 2, "action": "append", "default": []}
     names = {"metavar": ("NAME", "VALUE"), "help": "set a notebook's parameter; repeatable"}
-    add("-p", "--parameter", **pairs, **names)
+    add("-p", "--parameter", **pairs, nargs=2, action="append", **names)
     return command
 
 
@@ -83,26 +81,21 @@ def select_notebooks(first: str | None, only: str | None) -> tuple[str, ...]:
     for position, name in enumerate(NOTEBOOKS):
         if word.zfill(2) in (name, name[:2]):
             return NOTEBOOKS[position:] if first else (name,)
-    raise UsageError(f"There is no notebook {word}; {config.suggestion(word, NOTEBOOKS)}")
+    raise UserError(f"There is no notebook {word}; {config.suggest_name(word, NOTEBOOKS)}")
 
 
 def read_parameters(notebook: str) -> dict[str, str]:
     """Return the parameters that a notebook declares: name to type, 'None' for one without."""
     import papermill
 
-    file = FOLDER / f"{notebook}.ipynb"
-    try:
-        declared = papermill.inspect_notebook(escape_braces(file))
-    except Exception as error:  # noqa: BLE001 - whatever a half-edited notebook holds
-        reason = f"The notebook {shorten_path(file)} can't be read: {error}"
-        raise UsageError(f"{reason}; restore it, or run others.") from None
+    declared = papermill.inspect_notebook(str(FOLDER / f"{notebook}.ipynb"))
     return {name: about["inferred_type_name"] for name, about in declared.items()}
 
 
 def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
     """Return each selected notebook's parameters; `out` and `run` stay empty unless given.
 
-    Raises UsageError for one that none of them declares.
+    Raises UserError for one that none of them declares.
     """
     declared = {
         of: read_parameters(of) for of in select_notebooks(vars(options)["from"], options.only)
@@ -110,21 +103,16 @@ def choose_parameters(options, settings: config.Settings) -> dict[str, dict]:
     types = {name: kind for kinds in declared.values() for name, kind in kinds.items()}
     given = {place: getattr(options, place) or "" for place in PLACES}
     given |= {"target": settings.dwh.target, "out": "", "run": "", "teardown": options.teardown}
-    for name in ("full_refresh", "verify"):
-        given[name] = getattr(options, name)
-        if given[name] and name not in types:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is for 03_load, which is not among these notebooks.")
     for name, text in options.parameters:
         if name in ONE_ONLY and len(declared) > 1:
-            raise UsageError(
+            raise UserError(
                 f"-p {name} can be used only with --only 01 or --only 05; for several notebooks, "
                 "--yes confirms the price and the removal of what the run created, and --teardown "
                 "the removal of everything."
             )
         if name not in types:
-            hint = config.suggestion(name, types)
-            raise UsageError(f"No notebook has a parameter {name}; {hint}")
+            hint = config.suggest_name(name, types)
+            raise UserError(f"None of these notebooks has a parameter {name}; {hint}")
         kind = config.declare_key(DEFAULTS.get(types[name], ""))
         given[name] = config.convert_value(kind, text, f"The parameter {name}")
     removed = options.yes and not options.keep and settings.dwh.target == "redshift"
@@ -142,7 +130,7 @@ def read_settings(options) -> config.Settings:
     for name, value in vars(options).items():
         if value == "":  # as of a variable that is not set
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} is empty; give it a value or leave it out.")
+            raise UserError(f"--{option} is empty; give it a value or leave it out.")
     vars(options).update(pair for pair in options.parameters if pair[0] in ("target", *PLACES))
     options.parameters = [pair for pair in options.parameters if pair[0] not in PLACES]
     for name in (*PLACES, "runs", "export"):
@@ -150,7 +138,7 @@ def read_settings(options) -> config.Settings:
         if place and "://" not in place:
             setattr(options, name, os.path.abspath(os.path.expanduser(place)))
     places = {place: getattr(options, place) for place in PLACES}
-    return config.load(places.pop("config") or "", target=options.target, **places)
+    return config.read_settings(places.pop("config") or "", target=options.target, **places)
 
 
 def prepare_run(options, settings: config.Settings) -> Run:
@@ -158,11 +146,7 @@ def prepare_run(options, settings: config.Settings) -> Run:
     before a kernel starts."""
     name = options.name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{settings.dwh.target}"
     if Path(name).name != name:
-        raise UsageError(f"--name is the name of a folder, not a path: {name!r}.")
-    if os.path.expanduser("~") == "~":
-        raise UsageError(
-            "Jupyter needs a home folder, and there is none; set HOME to a folder of yours."
-        )
+        raise UserError(f"--name is the name of a folder, not a path: {name!r}.")
     parameters = choose_parameters(options, settings)
     price = ""
     if settings.dwh.target == "redshift" and len(parameters) > 1:
@@ -170,7 +154,7 @@ def prepare_run(options, settings: config.Settings) -> Run:
         price = plan.get("price", "").partition(",")[0]
         if account := plan.get("account", "").partition(",")[0]:  # whatever the login is later
             settings = replace(settings, aws=replace(settings.aws, account=account))
-    folder = make_folder(Path(options.runs), name, is_given=bool(options.name))
+    folder = make_folder(Path(options.runs), name)
     for chosen in parameters.values():
         own = {"out": str(folder), "run": folder.name}
         chosen |= {key: own[key] for key in own if chosen.get(key) == ""}
@@ -190,7 +174,7 @@ def show_plan(options, settings: config.Settings, name: str, creates: bool) -> d
     if removed := provision.describe_end(settings, name, keep, options.teardown):
         show(f"{removed}\n")
     if pending and not options.yes:
-        raise UsageError(plan.how_to_confirm)
+        raise UserError(plan.how_to_confirm)
     return dict(plan.header) if plan else {}
 
 
@@ -204,7 +188,7 @@ def answer_question(options, settings: config.Settings) -> str:
         from lib.warehouse import export
 
         if "://" in options.export:
-            raise UsageError("--export writes to a folder of this machine; copy it on from there.")
+            raise UserError("--export writes to a folder of this machine; copy it on from there.")
         rows = export.export(settings, Path(options.export))
         lines = [f"{table:<9} {count:,} rows" for table, count in rows.items()]
         where = shorten_path(Path(options.export))
@@ -225,7 +209,6 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
             run = prepare_run(options, settings)
             run.execute()
-            run.write_index()
             show(run.summarize())
         except BaseException as caught:  # noqa: BLE001
             error = caught
@@ -242,7 +225,6 @@ def end_run(run: Run | None, error: BaseException | None) -> int:
         status = "completed" if run.journal.get("status") == "completed" else "failed"
         with suppress(OSError):
             run.write_journal(ended=why, status=status)
-        run.write_index()
         why = f"\n{why}\n{run.explain_resuming()}"
     with suppress(OutputClosed):
         show(why, stream, end="\n" * bool(why))

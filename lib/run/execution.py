@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 
 from lib import ROOT, UserError, config, shorten_path
-from lib.run.terminal import OutputClosed, Progress, show
-
-
-class NotebookFailed(UserError):
-    """A notebook that did not run to its end."""
+from lib.run.terminal import OutputClosed, Progress
 
 
 @dataclass
@@ -37,7 +31,7 @@ class Run:
     journal: dict = field(default_factory=dict)
 
     def execute(self) -> None:
-        """Run the notebooks in order; raise NotebookFailed at the first that fails."""
+        """Run the notebooks in order; raise UserError at the first that fails."""
         notebooks = [{"name": name, "status": "pending"} for name in self.parameters]
         self.write_journal(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -46,7 +40,7 @@ class Run:
             data=_describe_data(self.settings) if "03_load" in self.parameters else "",
             parameters=self.parameters,
             notebooks=notebooks,
-            **({"still_running": self.may_run} if self.may_run else {}),
+            still_running=self.may_run,
         )
         from lib.run.kernels import iterate_kernels
 
@@ -64,11 +58,11 @@ class Run:
         self.write_journal()
         try:
             if name == "04_analyse":
-                from lib.analyse import report  # noqa: F401 - takes a second, in which the kernel starts
+                from lib.analyse import report  # takes a second, in which the kernel starts
             file = self.notebooks / f"{name}.ipynb"
             run_notebook(file, self.folder, self.parameters[name], progress, next(kernels))
             if name == "04_analyse":
-                self._write_report(name)
+                self._write_report(name, report)
             entry["status"] = "completed"
         except BaseException as error:
             entry |= {"status": "failed", "heading": progress.heading}
@@ -79,10 +73,8 @@ class Run:
             with suppress(OutputClosed):
                 progress.show_end(entry["status"], entry["seconds"])
 
-    def _write_report(self, name: str) -> None:
-        from lib.analyse import report
-
-        file = Path(config.located(self.parameters[name]["out"]), "headline.json")
+    def _write_report(self, name: str, report) -> None:
+        file = Path(config.resolve_place(self.parameters[name]["out"]), "headline.json")
         headline = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         notebook, title = self.folder / f"{name}.ipynb", f"Sparkify · {self.folder.name}"
         report.write_report(notebook, self.folder / "report.html", title, headline)
@@ -90,24 +82,17 @@ class Run:
         facts = {row["fact"]: row["value"] for row in headline.get("run", [])}
         self.journal["data"] = self.journal["data"] or facts.get("Data", "")
 
-    def write_index(self) -> None:
-        """Write the page over all runs; print why if that fails, which does not fail this run."""
-        from lib.analyse import report
-
-        try:
-            report.write_index(self.folder.parent)
-        except Exception as error:  # noqa: BLE001 - whatever other folders hold
-            at = shorten_path(self.folder.parent / "index.html")
-            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-            with suppress(OutputClosed):
-                show(f"\n{at} can't be written: {reason}.", sys.stderr)
-
     def write_journal(self, **facts) -> None:
-        """Add facts to journal.json, and write it whole or not at all."""
+        """Add facts to journal.json, and write it whole or not at all; when they say how the run
+        ended, also write the page over all runs."""
         self.journal |= facts
         unfinished = self.folder / "journal.json.part"
         unfinished.write_text(json.dumps(self.journal, indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, self.folder / "journal.json")
+        if facts.get("status") in ("completed", "failed"):
+            from lib.analyse import report
+
+            report.write_index(self.folder.parent)
 
     def summarize(self) -> str:
         """Return what to print at the end: rows, coverage, seconds, where the report is."""
@@ -121,11 +106,8 @@ class Run:
         for entry in self.journal["notebooks"]:
             lines.append(f"{entry['name']:<16}{entry['seconds']:>14.1f} s")
         if (self.folder / "report.html").exists():
-            latest = self.folder.parent / "latest"  # another run's by now, when two run at once
-            folder = latest if latest.exists() and latest.samefile(self.folder) else self.folder
-            lines += ["", f"report: {shorten_path(folder / 'report.html')}"]
-        if (index := self.folder.parent / "index.html").is_file():
-            lines.append(f"all runs: {shorten_path(index)}")
+            lines += ["", f"report: {shorten_path(self.folder / 'report.html')}"]
+        lines.append(f"all runs: {shorten_path(self.folder.parent / 'index.html')}")
         return "\n".join(lines)
 
     def explain_resuming(self) -> str:
@@ -141,7 +123,7 @@ class Run:
 
 
 def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress, kernel) -> None:
-    """Execute one notebook into `folder`. Raises NotebookFailed unless every cell ran."""
+    """Execute one notebook into `folder`. Raises UserError unless every cell ran."""
     import papermill
     from nbclient.exceptions import CellControlSignal, DeadKernelError
 
@@ -149,8 +131,8 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
 
     try:
         executed = papermill.execute_notebook(
-            escape_braces(file),
-            escape_braces(folder / file.name),
+            str(file),
+            str(folder / file.name),
             parameters,
             engine_name=kernels.__name__,
             kernel_name="python3",
@@ -169,12 +151,7 @@ def run_notebook(file: Path, folder: Path, parameters: dict, progress: Progress,
             raise
         reason = f"{type(error).__name__}: {error}"
     if reason:
-        raise NotebookFailed(f"{file.stem} failed at “{progress.heading}”:\n{reason}")
-
-
-def escape_braces(path: Path) -> str:
-    """Return a path with its braces doubled, because papermill formats paths."""
-    return str(path).replace("{", "{{").replace("}", "}}")
+        raise UserError(f"{file.stem} failed at “{progress.heading}”:\n{reason}")
 
 
 def find_unfinished(executed) -> str:
@@ -185,23 +162,15 @@ def find_unfinished(executed) -> str:
     return f"{left} of {len(code)} cells did not run; a cell ended the notebook early" * bool(left)
 
 
-def make_folder(runs: Path, name: str, is_given: bool) -> Path:
-    """Make a run's folder, and point the link runs/latest to it.
-
-    `is_given`: the user chose the name; else a number is added when another run has taken it.
-    """
+def make_folder(runs: Path, name: str) -> Path:
+    """Make a run's folder, and point the link runs/latest to it."""
     folder = runs / name
-    for number in count(2):
-        try:
-            folder.mkdir(parents=True)
-            break
-        except OSError as error:
-            if not folder.exists():
-                what = f"{folder} can't be made: {error.strerror}; choose other --runs."
-                raise UserError(what) from None
-            if is_given:
-                raise UserError(f"{folder} exists; choose another --name.") from None
-            folder = runs / f"{name}-{number}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        if folder.exists():
+            raise UserError(f"{folder} exists; choose another --name.") from None
+        raise UserError(f"{folder} can't be made: {error.strerror}; choose other --runs.") from None
     link = runs / f".latest-{os.getpid()}"
     try:
         link.symlink_to(folder.name, target_is_directory=True)
@@ -214,4 +183,6 @@ def make_folder(runs: Path, name: str, is_given: bool) -> Path:
 def _describe_data(settings: config.Settings) -> str:
     """Return the name of the data that a run is on, without the folders of this machine."""
     source = config.SOURCES[settings.data_kind]
-    return source if settings.uses_sample else f"{source}, {config.named(settings.log_data)}"
+    return (
+        source if settings.uses_sample else f"{source}, {config.shorten_place(settings.log_data)}"
+    )

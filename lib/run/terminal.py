@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-from lib import UserError, escape
+from lib import UserError, escape_text
 
 
 class OutputClosed(UserError):
@@ -14,12 +14,10 @@ class OutputClosed(UserError):
 
 
 def prepare_streams() -> None:
-    """Print "?" for characters that an encoding lacks; send a closed stream to the null device."""
-    for name in ("stdout", "stderr"):
-        if not getattr(sys, name):
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    """Print "?" for characters that an encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # a notebook's, or a test's
-            getattr(sys, name).reconfigure(errors="replace")
+            stream.reconfigure(errors="replace")
 
 
 def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
@@ -29,7 +27,7 @@ def show(text: object, to=None, end: str = "\n", before: str = "") -> None:
     """
     stream = to or sys.stdout
     try:
-        print(f"{before}{escape(str(text))}", end=end, file=stream, flush=True)
+        print(f"{before}{escape_text(str(text))}", end=end, file=stream, flush=True)
     except (OSError, ValueError) as error:
         with suppress(OSError, ValueError):  # or Python would complain of the stream at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

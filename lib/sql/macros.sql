@@ -256,8 +256,8 @@ cast(
 {%- endif %}
 {%- endmacro %}
 
-{#- Start, session and item of NextSong events that are there more than once in that time. -#}
-{% macro shared_moments(all) -%}
+{#- Timestamp, session and item of the NextSong events that are there more than once in that time. -#}
+{% macro shared_timestamps(all) -%}
 select start_time, session_id, item_in_session
 from staging_events
 where page = 'NextSong' and {{ in_time_of_load("start_time", all) }}

@@ -182,7 +182,7 @@ class Warehouse:
                     "Remove the warehouse with 05_teardown and load anew; the data files stay."
                 )
 
-    def row_counts(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
+    def count_rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
         """Return the number of rows of each table, by name."""
         return {name: rows for _, name, rows in self.rows("status/row_counts", {"tables": tables})}
 
@@ -203,7 +203,7 @@ class Warehouse:
         ((first, last),) = self.rows("status/freshness")
         if first:
             lines.append(f"events of {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
-        counts = self.row_counts(STAR)
+        counts = self.count_rows(STAR)
         return [*lines, *(f"{table:<9} {counts[table]:,} rows" for table in STAR)]
 
     def require_plays(self, level: str = "") -> None:
@@ -219,7 +219,7 @@ class Warehouse:
         if level and level not in levels:
             raise WarehouseError(f"No play is of the level {level!r}; name {' or '.join(levels)}.")
 
-    def foreign_objects(self) -> list[str]:
+    def list_foreign_objects(self) -> list[str]:
         """Return kind and name of everything in the database that this project did not create."""
         ours = {("table", self.schema, name) for name in self.tables}
         ours |= {("view", self.schema, name) for name in VIEWS}

@@ -17,7 +17,7 @@ from lib import SourceError, aws
 from lib.aws import access
 from lib.aws.access import BOUNDARY, LOADS
 from lib.warehouse.base import Conflict, ConnectionLost, CopyError, Warehouse
-from lib.warehouse.templates import WarehouseError, columns_of, render
+from lib.warehouse.templates import WarehouseError, name_columns, render
 
 MAXERROR = 100_000  # bad records that one COPY names, the most that Redshift lets it
 FILE_NAME = 256  # characters of a file's name that the system views keep
@@ -52,7 +52,7 @@ class Copying(Warehouse):
         """
         counts = {}
         self.run("copy/land", {"kind": kind})
-        columns = ["start_time" if c == "ts" else c for c in columns_of(fields)]
+        columns = ["start_time" if c == "ts" else c for c in name_columns(fields)]
         with self._open_scratch() as scratch:
             json_paths = self._put_json_paths(list(fields), scratch)
             for gzip in (False, True):
@@ -109,7 +109,7 @@ class Copying(Warehouse):
     def _put_json_paths(self, fields: list[str], scratch: _Scratch) -> str:
         """Return where the jsonpaths file of these fields is in S3: [DATA] LOG_JSONPATH, or ours;
         or auto, where fields and columns have the same names."""
-        if columns_of(fields) == fields:
+        if name_columns(fields) == fields:
             return "auto"
         if place := self.settings.data.log_jsonpath:
             return place

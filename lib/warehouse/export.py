@@ -42,7 +42,7 @@ def export(settings: Settings, folder: str | Path) -> dict[str, int]:
                 for form in FORMATS:
                     file = str(unfinished / f"{table}.{form}")
                     duckdb.run(f"export/{form}", {"table": table}, file=file)
-            return duckdb.row_counts(EXPORTED)
+            return duckdb.count_rows(EXPORTED)
 
 
 @contextmanager

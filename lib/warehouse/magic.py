@@ -10,7 +10,7 @@ from sql.magic import SqlMagic
 from sql.run import FakeResultProxy, ResultSet
 
 from lib import warehouse
-from lib.config import Settings, load
+from lib.config import Settings, read_settings
 from lib.warehouse.base import Warehouse
 from lib.warehouse.templates import WarehouseError
 
@@ -22,9 +22,9 @@ FORMAT = {"na_rep": "", "float_format": lambda number: f"{number:,.4f}".rstrip("
 def start(config: str = "", read_only: bool = False, **overrides) -> tuple[Settings, Warehouse]:
     """Open the warehouse for a notebook, with `%%sql` on it, and print which one it is.
 
-    `config`, `overrides`: as of `lib.config.load`. `read_only`: as of `lib.warehouse.connect`.
+    `config`, `overrides`: as for `lib.config.read_settings`. `read_only`: as for `connect`.
     """
-    settings = load(config, **overrides)
+    settings = read_settings(config, **overrides)
     opened = warehouse.connect(settings, read_only)
     activate(opened)
     print(opened)

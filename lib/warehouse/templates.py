@@ -27,7 +27,7 @@ def _templates(dialect: str):
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 SQL, not HTML: names come from code, values are bound
     )
-    env.filters |= {"snake_case": snake_case, "literal": literal}
+    env.filters |= {"snake_case": to_snake_case, "literal": literal}
     env.globals["engine"] = env.get_template(f"dialect/{dialect}.sql").module
     shared = env.get_template("macros.sql").module
     env.globals |= {name: macro for name, macro in vars(shared).items() if callable(macro)}
@@ -43,14 +43,14 @@ def render(name: str, dialect: str, **identifiers) -> list[str]:
     return [part.strip() for part in text.split(";\n") if part.strip()]
 
 
-def snake_case(field: str) -> str:
+def to_snake_case(field: str) -> str:
     """Convert the name of a JSON field to the name of its column: firstName to first_name."""
     return re.sub(r"([A-Z])", r"_\1", field).lower()
 
 
-def columns_of(fields: Iterable[str]) -> list[str]:
+def name_columns(fields: Iterable[str]) -> list[str]:
     """Return the names of the staging columns for JSON fields, in the same order."""
-    return [snake_case(field) for field in fields]
+    return [to_snake_case(field) for field in fields]
 
 
 def literal(text: str) -> str:

@@ -407,10 +407,10 @@ def test_an_event_that_is_delivered_twice_counts_once_in_every_question(
         return {name: rows(world.dwh.analysis(name, top=1000, least=2)) for name in ANALYSES}
 
     once = answer_all()
-    staged = world.dwh.row_counts()["staging_events"]
+    staged = world.dwh.count_rows()["staging_events"]
     for file in sorted(places["log_data"].rglob("*.json")):
         shutil.copy(file, file.with_name(f"copy-of-{file.name}"))
     assert answer_all() == once
-    assert world.dwh.row_counts()["staging_events"] == 2 * staged
+    assert world.dwh.count_rows()["staging_events"] == 2 * staged
     assert world.rows("select count(*) from events") == [(staged,)]
     world.close()

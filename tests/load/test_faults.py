@@ -108,7 +108,7 @@ import itertools, json, os, signal, sys
 import boto3, duckdb, pandas, redshift_connector, resource
 from lib import config, load, warehouse
 
-settings = config.load(sys.argv[1], environ={}, **json.loads(sys.argv[2]))
+settings = config.read_settings(sys.argv[1], environ={}, **json.loads(sys.argv[2]))
 dialect = "redshift" if settings.dwh.target == "redshift" else "duckdb"
 templates = warehouse.templates._templates(dialect)
 for name in templates.list_templates():
@@ -338,7 +338,7 @@ def test_a_full_disk_amid_the_parse_is_not_taken_for_a_bad_file(loaded, states, 
 def test_too_little_memory_is_one_sentence_and_not_taken_for_a_bad_file(loaded, states):
     steps = []
     loaded.dwh.raw.execute("set memory_limit = '10 MB'")
-    said = r"^DuckDB is out of memory, .* raise \[LOCAL\] MEMORY_LIMIT, .*\nNothing was loaded"
+    said = r"^DuckDB ran out of memory, .* raise \[LOCAL\] MEMORY_LIMIT, .*\nNothing was loaded"
     with pytest.raises(LoadError, match=said):
         loaded.load(steps.append)
     assert not [step for step in steps if "record by record" in step]
@@ -355,7 +355,7 @@ LOADER = """
 import json, sys
 from lib import UserError, config, load, warehouse
 
-settings = config.load(sys.argv[1], environ={}, **json.loads(sys.argv[2]))
+settings = config.read_settings(sys.argv[1], environ={}, **json.loads(sys.argv[2]))
 try:
     dwh = warehouse.connect(settings)
     load.load(dwh, settings)
@@ -612,7 +612,7 @@ def test_ctrl_c_at_any_statement_rolls_back_and_the_same_connection_loads_on(loa
         except KeyboardInterrupt:
             loaded.dwh._execute = execute
             found.append(kept(loaded))
-            assert loaded.dwh.row_counts() == {t: len(rows) for t, rows in found[-1].items()}
+            assert loaded.dwh.count_rows() == {t: len(rows) for t, rows in found[-1].items()}
     assert len(found) > 30
     assert kept(loaded) == states.after
     assert found.pop() == states.after, "interrupted after the commit"
@@ -651,7 +651,7 @@ def test_ctrl_c_while_the_server_works_rolls_back_and_the_same_warehouse_loads_o
         with pytest.raises(KeyboardInterrupt):
             loaded.load()
         assert kept(loaded) == states.before, statement
-        assert loaded.dwh.row_counts()["users"] == len(states.before["users"])
+        assert loaded.dwh.count_rows()["users"] == len(states.before["users"])
     double.redshift.faults.before("^commit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         loaded.load()

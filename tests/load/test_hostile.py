@@ -26,7 +26,7 @@ from lib import ROOT, SourceError, UserError, load
 from lib.load import files
 from lib.load.records import EVENTS, SONGS
 from lib.warehouse.base import TABLES
-from lib.warehouse.templates import columns_of
+from lib.warehouse.templates import name_columns
 
 T = 1541062800000  # 1 November 2018, 09:00 UTC
 MARK = '"@@"'
@@ -295,10 +295,10 @@ def test_text_is_text_in_every_field(world, event, song, what):
     loaded = world.load()
     assert (loaded.plays, loaded.matched) == (1, 1)
     columns = [name for name in texts if name != "page"]
-    rows = world.rows(f"select {', '.join(columns_of(columns))} from staging_events")
+    rows = world.rows(f"select {', '.join(name_columns(columns))} from staging_events")
     assert rows == [tuple(values[name] for name in columns)] * 2
     assert world.rows("select song_id, title from songs") == [(evil, evil.strip(" "))]
-    assert set(world.dwh.row_counts()) == set(TABLES)
+    assert set(world.dwh.count_rows()) == set(TABLES)
     for question in ("top_songs", "top_artists"):
         assert (
             evil.strip(" ")
@@ -440,7 +440,9 @@ class Loader:
             assert self.world.rows("select count(*) from load_files") == [(0,)]
             assert self.world.rows("select count(*) from staging_events") == [(0,)]
             return str(error)
-        rows = self.world.rows(f"select {', '.join(columns_of(EVENTS.fields))} from staging_events")
+        rows = self.world.rows(
+            f"select {', '.join(name_columns(EVENTS.fields))} from staging_events"
+        )
         ledger = "select row_count, reject_count from load_files where kind = 'events'"
         assert self.world.rows(ledger) == [(len(rows), len(loaded.rejects))]
         if len(body) % 8 == 0:

@@ -545,7 +545,7 @@ def test_rule_8_an_event_in_two_files_is_staged_twice_and_is_one_play(world, eve
 
 
 @pytest.mark.parametrize("field", ["sessionId", "userId", "ts"])
-def test_rule_8_a_play_is_known_by_moment_session_item_and_user(world, event, other, field):
+def test_rule_8_a_play_is_identified_by_timestamp_session_item_and_user(world, event, other, field):
     world.catalogue(other)
     world.log(event(ts=T), event(**{"ts": T, field: T + 7}), event(ts=T))
     world.load()
@@ -557,7 +557,7 @@ def test_rule_8_a_play_is_known_by_moment_session_item_and_user(world, event, ot
     [("song", "x"), ("artist", None), ("location", ""), ("userAgent", "x"), ("length", 1.5)],
 )
 @pytest.mark.parametrize("loads", [1, 2])
-def test_rule_8_two_different_plays_of_one_moment_session_item_and_user_stop_the_load(
+def test_rule_8_two_different_plays_of_one_timestamp_session_item_and_user_stop_the_load(
     world, event, other, field, value, loads
 ):
     world.catalogue(other)
@@ -664,7 +664,7 @@ def test_only_new_files_are_loaded_and_the_result_says_how_many(world, event, so
     )
     frame = load.frame().set_index("table")
     assert frame.loc["songplays"].to_dict() == {"before": 1, "added": 2, "now": 3}
-    assert frame["now"].to_dict() == world.dwh.row_counts()
+    assert frame["now"].to_dict() == world.dwh.count_rows()
 
 
 def test_the_ledger_has_one_row_for_each_file(world, event, song):
@@ -872,7 +872,7 @@ def test_coverage_below_its_floor_stops_the_load(
             " matched  plays",
             "       1      2",
         ]
-        assert set(world.dwh.row_counts().values()) == {0}
+        assert set(world.dwh.count_rows().values()) == {0}
     world.close()
 
 
@@ -922,7 +922,7 @@ def test_a_folder_without_a_single_record_stops_the_load(world, event, song, con
         f"{folder} holds 1 files and not one record of {kind}; "
         "name the folder that holds them. Nothing was loaded."
     )
-    assert set(world.dwh.row_counts().values()) == {0}
+    assert set(world.dwh.count_rows().values()) == {0}
 
 
 @pytest.mark.parametrize("missing", ["log_data", "song_data"])
@@ -935,7 +935,7 @@ def test_a_missing_folder_stops_the_load(world, event, song, missing):
         SourceError, match=f"^There is no folder {world.folder / missing}; name the"
     ):
         world.load()
-    assert set(world.dwh.row_counts().values()) == {0}
+    assert set(world.dwh.count_rows().values()) == {0}
 
 
 @pytest.mark.parametrize("layout", ["lines", "pretty"])
@@ -947,4 +947,4 @@ def test_logs_and_songs_swapped_stop_the_load(world, event, song, layout):
     assert str(caught.value).startswith(
         f"{file}, line 1: the record has no song_id, as all songs have"
     )
-    assert set(world.dwh.row_counts().values()) == {0}
+    assert set(world.dwh.count_rows().values()) == {0}

@@ -57,7 +57,7 @@ def test_a_bad_record_goes_to_load_rejects_and_all_others_of_its_file_load(
     assert found[1][2] == "ts must be a whole number, not 'soon'"
     ledger = "select row_count, reject_count from load_files where kind = 'events' order by 1"
     assert world.rows(ledger) == [(1, 0), (3, 3)]
-    assert world.dwh.row_counts()["songplays"] == 4
+    assert world.dwh.count_rows()["songplays"] == 4
     assert list(loaded.rejects_frame()["line"]) == [2, 4, 6]
     assert "3 records were left out" in str(loaded)
 
@@ -166,7 +166,7 @@ def test_a_time_or_a_level_that_cannot_be_is_left_out(lenient, event, song, s3, 
     world.load()
     found = world.rows("select line, field from load_rejects where field <> '' order by line")
     assert found == [(n, field) for n, (field, _) in enumerate([*CANNOT_BE, ("ts", 0)], start=1)]
-    assert world.dwh.row_counts()["songplays"] == len(good) + 1
+    assert world.dwh.count_rows()["songplays"] == len(good) + 1
     assert world.rows("select distinct level from staging_events order by 1") == [
         ("free",),
         ("paid",),
@@ -184,7 +184,7 @@ def test_a_time_in_seconds_stops_a_load_that_may_leave_nothing_out(lenient, even
         " in milliseconds since 1970 ([LOAD] EARLIEST), not '1541062800'. Nothing was loaded"
         in str(caught.value)
     )
-    assert world.dwh.row_counts()["staging_events"] == 0
+    assert world.dwh.count_rows()["staging_events"] == 0
 
 
 def test_what_can_be_is_a_setting(tmp_path, new_world, engine, event, song):
@@ -224,7 +224,7 @@ def test_a_field_that_no_record_has_stops_the_load(lenient, event, song):
     world.log(*records)
     with pytest.raises(LoadError, match=r"has a field song, .*events\.json; was it renamed\?"):
         world.load()
-    assert world.dwh.row_counts()["staging_events"] == 0
+    assert world.dwh.count_rows()["staging_events"] == 0
 
 
 def test_a_field_that_holds_something_else_in_a_whole_file_stops_the_load(lenient, event, song):
@@ -235,7 +235,7 @@ def test_a_field_that_holds_something_else_in_a_whole_file_stops_the_load(lenien
     words = r"^Not one of the 3 records of \S+retyped\.json can be loaded: ts must be"
     with pytest.raises(LoadError, match=words):
         world.load()
-    assert world.dwh.row_counts()["staging_events"] == 0
+    assert world.dwh.count_rows()["staging_events"] == 0
 
 
 # Repeated, replaced, built anew
@@ -434,7 +434,7 @@ def test_a_full_refresh_mends_a_star_that_was_tampered_with(lenient, event, song
     assert world.tables() == before
     world.log(event(ts=T + 9), file="new.json")
     world.load()
-    assert world.dwh.row_counts()["songplays"] == 4
+    assert world.dwh.count_rows()["songplays"] == 4
 
 
 def test_a_full_refresh_takes_new_files_along_and_is_undone_by_a_failed_audit(
@@ -453,7 +453,7 @@ def test_a_full_refresh_takes_new_files_along_and_is_undone_by_a_failed_audit(
             world.load(full_refresh=True)
     assert world.tables() == before
     world.load(full_refresh=True)
-    assert world.dwh.row_counts()["songplays"] == 2
+    assert world.dwh.count_rows()["songplays"] == 2
 
 
 def test_the_runner_builds_the_star_anew_and_verifies(tmp_path, write, event, song, capsys):
@@ -461,7 +461,7 @@ def test_the_runner_builds_the_star_anew_and_verifies(tmp_path, write, event, so
     places += ["--database", str(tmp_path / "dwh.duckdb"), "--runs", str(tmp_path / "runs")]
     write(tmp_path / "log/a.json", [event()])
     write(tmp_path / "song/a.json", [song()])
-    settings = config.load(environ={}, database=tmp_path / "dwh.duckdb")
+    settings = config.read_settings(environ={}, database=tmp_path / "dwh.duckdb")
     made = warehouse.connect(settings, create=True)
     made.create_schema()
     made.close()

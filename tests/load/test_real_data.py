@@ -53,7 +53,7 @@ def songs(real_data) -> list[dict]:
 
 
 def test_rows_of_every_table(real):
-    assert real.dwh.row_counts() == {
+    assert real.dwh.count_rows() == {
         "staging_events": 4_965,
         "staging_songs": 7_493,
         "users": 96,

@@ -35,7 +35,7 @@ OTHERS = [{"Key": "project", "Value": "sparkify-dwh"}, {"Key": "cluster", "Value
 
 def made(**overrides) -> config.Settings:
     given = {"target": "redshift", "client_cidr": CIDR} | DATA | overrides
-    return config.load(EXAMPLE, environ={}, **given)
+    return config.read_settings(EXAMPLE, environ={}, **given)
 
 
 def silent(_: str) -> None:

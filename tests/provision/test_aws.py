@@ -16,7 +16,7 @@ USER = "User: arn:aws:iam::123456789012:user/analyst is not authorized to perfor
 
 
 def settings(**overrides) -> config.Settings:
-    return config.load(ROOT / "dwh.cfg.example", environ={}, **overrides)
+    return config.read_settings(ROOT / "dwh.cfg.example", environ={}, **overrides)
 
 
 def refusal(code: str, message: str = "") -> ClientError:

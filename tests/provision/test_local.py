@@ -15,7 +15,7 @@ def settings(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "one.json").write_text("{}")
     places = {"log_data": str(tmp_path / "logs"), "song_data": str(tmp_path / "songs")}
-    return config.load(environ={}, database=str(tmp_path / "new" / "own.duckdb"), **places)
+    return config.read_settings(environ={}, database=str(tmp_path / "new" / "own.duckdb"), **places)
 
 
 def actions(plan: Plan) -> list[tuple[str, str]]:

@@ -357,7 +357,7 @@ def test_the_command_that_removes_it_names_the_configuration_file(cloud, tmp_pat
     """Without it, it would remove another cluster: the one of dwh.cfg."""
     own = tmp_path / "a team.cfg"
     own.write_text("[CLUSTER]\nCLIENT_CIDR = 203.0.113.7/32\n")
-    settings = config.load(own, environ={}, target="redshift", **DATA)
+    settings = config.read_settings(own, environ={}, target="redshift", **DATA)
     done, command = create("monday", settings), f"--only 05 --teardown --config '{own}'"
     running = redshift.describe_running(settings)
     for said in (done, running, ending.describe_possible(settings, "")):

@@ -112,23 +112,10 @@ def test_a_pipe_that_is_closed_ends_a_run_with_one_sentence(options, tmp_path):
     assert read_journal(tmp_path)["ended"].startswith("The output can't be written")
 
 
-@pytest.mark.parametrize("shell", [">&-", "<&- >&- 2>&-"])
-def test_a_run_without_output_runs_all_the_same(options, shell):
-    done = start(*options, "--only", "01", shell=shell)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_letters_that_an_encoding_lacks_are_shown_as_question_marks(options):
     done = start(*options, "--only", "01", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "The plan ?" in done.stdout
-
-
-def test_no_home_folder_is_one_sentence(options, capsys, monkeypatch):
-    monkeypatch.setattr("os.path.expanduser", lambda path: path)
-    assert run.main([*options, "--only", "01"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("Jupyter needs a home folder, and there is none; set HOME to")
 
 
 # What can't be written
@@ -264,7 +251,7 @@ def test_nothing_is_asked_or_said_of_aws_on_local_and_of_a_cluster_made_elsewher
     assert "AWS" not in capsys.readouterr().err
     own = tmp_path / "dwh.cfg"
     own.write_text("[DB]\nHOST = elsewhere.example.com\n")
-    settings = config.load(own, environ={}, target="redshift")
+    settings = config.read_settings(own, environ={}, target="redshift")
     assert ending.describe_possible(settings, "") == ""
 
 

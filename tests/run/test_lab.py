@@ -162,7 +162,7 @@ def test_a_person_steps_through_in_jupyterlab(lab, tmp_path):
     lab.open("mistake")
     lab.run_all()
     (said,) = lab.errors()
-    assert said.startswith("SqlError: ")
+    assert said.startswith("WarehouseError: ")
     assert "syntax error" in said
     assert "Traceback" not in said
     lab.choose("Shut Down Kernel", menu="Kernel")

@@ -198,7 +198,9 @@ def shared(tmp_path_factory, write, event, song) -> tuple[dict[str, Executed], d
     write(folder / "dwh.cfg", b"[LOAD]\nMAX_REJECTS = 1\n")
     of = {name: str(folder / name) for name in ("log_data", "song_data")}
     of |= {"config": str(folder / "dwh.cfg"), "database": str(folder / "dwh.duckdb")}
-    made = warehouse.connect(config.load(folder / "dwh.cfg", database=of["database"]), create=True)
+    made = warehouse.connect(
+        config.read_settings(folder / "dwh.cfg", database=of["database"]), create=True
+    )
     made.create_schema()
     made.close()
     names = ("03_load", "04_analyse")
@@ -239,7 +241,7 @@ def test_people_in_a_timeline_are_numbers_and_a_source_over_a_new_year_has_both_
     ("name", "parameter", "value", "sentence"),
     [
         ("01_provision", "log_data", "/no/such/folder", "There is no folder /no/such/folder"),
-        ("03_load", "target", "redshfit", "did you mean redshift?"),
+        ("03_load", "target", "redshfit", "must be local or redshift"),
         ("04_analyse", "level", "gold", "No play is of the level 'gold'; name free or paid."),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_warehouse_without_the_view_gets_it_from_02_schema(loaded):
     for table in ("time", "users", "songs", "artists"):
         loaded.dwh._execute(f"delete from {table}")
         assert loaded.rows("select count(*) from plays") == [(3,)], "no play is ever dropped"
-    assert loaded.dwh.foreign_objects() == [], "it is removed with the warehouse"
+    assert loaded.dwh.list_foreign_objects() == [], "it is removed with the warehouse"
 
 
 # The files
@@ -154,7 +154,7 @@ def killed(self, name, identifiers=None, **values):
         os.kill(os.getpid(), 9)
 
 DuckDB.run = killed
-settings = config.load(sys.argv[1], environ={}, **json.loads(sys.argv[2]))
+settings = config.read_settings(sys.argv[1], environ={}, **json.loads(sys.argv[2]))
 export.export(settings, sys.argv[3])
 """
 

@@ -23,7 +23,7 @@ def opened(world, shell):
 
 def test_a_cell_reads_and_writes_the_database_that_python_has_open(shell, opened):
     shell.run_cell("%%sql\ninsert into songs values ('S1', 'Title', 'A1', 1999, 1.5)")
-    assert opened.row_counts()["songs"] == 1
+    assert opened.count_rows()["songs"] == 1
     result = shell.run_cell("%%sql\nselect song_id, year from songs").result
     pd.testing.assert_frame_equal(result, pd.DataFrame({"song_id": ["S1"], "year": [1999]}))
 
@@ -32,7 +32,7 @@ def test_a_python_variable_is_bound_not_pasted(shell, opened):
     shell.user_ns["Wanted"] = "x'; drop table songs; --"
     result = shell.run_cell("%%sql\nselect :Wanted as text").result
     assert result["text"].tolist() == ["x'; drop table songs; --"]
-    assert opened.row_counts()["songs"] == 0
+    assert opened.count_rows()["songs"] == 0
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_small_result_is_shown_whole_and_escaped(shell, opened):
 def test_closing_frees_the_file_for_another_program(shell, opened):
     shell.run_cell("%%sql\nselect 1")
     opened.close()
-    settings = config.load(environ={}, database=str(opened.file), local__threads="2")
+    settings = config.read_settings(environ={}, database=str(opened.file), local__threads="2")
     warehouse.connect(settings).close()  # other options: fails while any connection is open
 
 

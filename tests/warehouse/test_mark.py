@@ -153,7 +153,7 @@ def test_tables_whose_making_was_cut_off_are_made_by_the_next_try(
     world.open()
     assert world.dwh.rows("status/tables") == [], "all of them or none"
     world.dwh.create_schema()
-    assert world.dwh.row_counts() == dict.fromkeys(TABLES, 0)
+    assert world.dwh.count_rows() == dict.fromkeys(TABLES, 0)
     assert world.dwh.has_mark()
     world.close()
 
@@ -226,7 +226,7 @@ def test_the_sample_and_other_data_never_mix(world, song, event, monkeypatch, fi
     assert said.endswith(f"{world.dwh.another}. Nothing was loaded.")
     assert world.tables() == before
     load(first, "ccc.json")
-    assert world.dwh.row_counts()["songplays"] == 3
+    assert world.dwh.count_rows()["songplays"] == 3
     assert world.dwh.data_kind == first
 
 
@@ -250,7 +250,7 @@ def test_a_report_tells_the_kind_that_the_warehouse_holds_not_that_of_the_settin
     facts = dict(findings.describe_run(world.dwh, world.settings, "").itertuples(index=False))
     assert facts["Data"] == config.SOURCES[kind]
     assert "Events from" not in facts
-    assert ("invented" in findings.write_caution(world.dwh, world.settings)) is (kind == "sample")
+    assert ("invented" in findings.write_caution(world.dwh)) is (kind == "sample")
     assert any(config.SOURCES[kind] in line for line in world.dwh.summary())
 
 
@@ -262,7 +262,7 @@ def test_a_load_says_that_it_waits_for_another_and_gives_up_in_the_end(
     world, song, event, monkeypatch, engine
 ):
     for name, seconds in {"BRIEFLY": 0.2, "PATIENCE": 0.5}.items():
-        monkeypatch.setattr(f"lib.load.{name}", seconds, raising=False)
+        monkeypatch.setattr(f"lib.load.transaction.{name}", seconds)
     world.catalogue(song())
     world.log(event())
     other, steps = warehouse.connect(world.settings), []
@@ -278,4 +278,4 @@ def test_a_load_says_that_it_waits_for_another_and_gives_up_in_the_end(
 
     world.load(ask)
     assert {str(limit) for (limit,) in limits} == {"0"}, "a load itself takes as long as it needs"
-    assert world.dwh.row_counts()["songplays"] == 1
+    assert world.dwh.count_rows()["songplays"] == 1

@@ -151,7 +151,7 @@ def test_a_file_that_copy_cant_read_and_we_can_is_loaded(in_s3, song, event, lay
     in_s3.log(event(ts=1541062800000), event(ts=1541062800001), layout=layout)
     in_s3.log(event(ts=1541062800002), file="packed.json.gz", layout="gzip")
     in_s3.load()
-    assert in_s3.dwh.row_counts()["songplays"] == 3
+    assert in_s3.dwh.count_rows()["songplays"] == 3
     counted = "select kind, row_count from load_files order by kind, row_count"
     assert in_s3.rows(counted) == [("events", 1), ("events", 2), ("songs", 1)]
 
@@ -178,7 +178,7 @@ def test_a_file_that_vanishes_between_listing_and_reading_stops_the_load(in_s3, 
 
     with pytest.raises(LoadError, match=r"^A file vanished between listing and reading; load"):
         in_s3.load(vanish)
-    assert in_s3.dwh.row_counts()["staging_events"] == 0
+    assert in_s3.dwh.count_rows()["staging_events"] == 0
 
 
 def test_a_bucket_that_the_role_cant_read_says_so_and_what_to_do(in_s3, double, song, event):
@@ -204,7 +204,7 @@ def test_a_jsonpaths_file_of_ones_own_is_used(new_world, tmp_path, song, event, 
     world.catalogue(song())
     world.log(event())
     world.load()
-    assert world.dwh.row_counts()["songplays"] == 1
+    assert world.dwh.count_rows()["songplays"] == 1
     world.close()
 
 
@@ -228,7 +228,7 @@ def test_what_copy_says_of_a_jsonpaths_file_is_told(
     world.log(event())
     with pytest.raises(UserError, match=f"{said} Nothing was loaded"):
         world.load()
-    assert world.dwh.row_counts()["songplays"] == 0
+    assert world.dwh.count_rows()["songplays"] == 0
     world.close()
 
 
@@ -239,7 +239,7 @@ def test_what_copy_says_of_a_jsonpaths_file_is_told(
 def test_a_conflict_is_tried_again_and_in_the_end_given_up_with_nothing_loaded(
     in_s3, double, song, event, monkeypatch, conflicts
 ):
-    monkeypatch.setattr("lib.load.PAUSE", 0.01)
+    monkeypatch.setattr("lib.load.transaction.PAUSE", 0.01)
     in_s3.catalogue(song())
     in_s3.log(event())
     for _ in range(conflicts):
@@ -253,7 +253,7 @@ def test_a_conflict_is_tried_again_and_in_the_end_given_up_with_nothing_loaded(
         ):
             in_s3.load(steps.append)
     assert "another session changed the same tables; try 2 of 5" in steps
-    assert in_s3.dwh.row_counts()["songplays"] == (conflicts == 1)
+    assert in_s3.dwh.count_rows()["songplays"] == (conflicts == 1)
 
 
 @pytest.mark.parametrize(

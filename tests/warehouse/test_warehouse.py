@@ -254,14 +254,14 @@ def test_a_transaction_that_fails_in_any_way_leaves_nothing_of_itself(dwh, error
 
     def fail():
         made._execute(HOUR)
-        assert made.row_counts()["time"] == 1
+        assert made.count_rows()["time"] == 1
         if error is WarehouseError:
             made.run("status/staged", {"table": "no_such_table"})
         raise error
 
     with pytest.raises(error), made.transaction():
         fail()
-    assert made.row_counts()["time"] == 0
+    assert made.count_rows()["time"] == 0
 
 
 def test_a_transaction_is_seen_whole_when_it_has_ended_and_the_next_one_can_begin(dwh):
@@ -271,7 +271,7 @@ def test_a_transaction_is_seen_whole_when_it_has_ended_and_the_next_one_can_begi
             made._execute(HOUR)
             seen = made.cursor().execute("select count(*) from time").fetchall()
             assert seen == [(hours - 1,)]
-        assert made.row_counts()["time"] == hours
+        assert made.count_rows()["time"] == hours
 
 
 def test_what_a_killed_process_spilled_is_removed_when_the_file_is_opened_to_write(dwh, settings):

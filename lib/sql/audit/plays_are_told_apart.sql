@@ -1,7 +1,7 @@
--- Stage: two different plays have not both the same moment, session, item and user, which is what a
--- play is known by.
-with shared_moments as (
-    {{ shared_moments(all) }}
+-- Stage: no two different plays have the same timestamp, session, item and user, which identify a
+-- play.
+with shared_timestamps as (
+    {{ shared_timestamps(all) }}
 ),
 
 events as (
@@ -16,10 +16,10 @@ events as (
         staging_events.location,
         staging_events.user_agent
     from staging_events
-    inner join shared_moments
-        on staging_events.start_time = shared_moments.start_time
-        and staging_events.session_id = shared_moments.session_id
-        and staging_events.item_in_session = shared_moments.item_in_session
+    inner join shared_timestamps
+        on staging_events.start_time = shared_timestamps.start_time
+        and staging_events.session_id = shared_timestamps.session_id
+        and staging_events.item_in_session = shared_timestamps.item_in_session
     where staging_events.page = 'NextSong'
 ),
 

@@ -1,2 +1,2 @@
--- One table or view as a Parquet file, in the order of its first column, the key.
-copy (select * from {{ table }} order by 1) to :file (format parquet)
+-- One table or view as a Parquet file, sorted by its columns from left to right.
+copy (select * from {{ table }} order by all) to :file (format parquet)

@@ -1,12 +1,12 @@
--- How many of these are of one user, and so delivered twice.
+-- How many plays of these timestamps are of one user, and so were delivered twice.
 select count(*) as events
 from (
     select 1 as one
     from staging_events
-    inner join shared_moments
-        on staging_events.start_time = shared_moments.start_time
-        and staging_events.session_id = shared_moments.session_id
-        and staging_events.item_in_session = shared_moments.item_in_session
+    inner join shared_timestamps
+        on staging_events.start_time = shared_timestamps.start_time
+        and staging_events.session_id = shared_timestamps.session_id
+        and staging_events.item_in_session = shared_timestamps.item_in_session
     where staging_events.page = 'NextSong'
     group by
         staging_events.start_time,

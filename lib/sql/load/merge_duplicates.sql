@@ -4,17 +4,17 @@ drop table if exists doubled_plays;
 create temporary table doubled_plays as
 select distinct songplays.*
 from songplays
-inner join shared_moments
-    on songplays.played_at = shared_moments.start_time
-    and songplays.session_id = shared_moments.session_id
-    and songplays.item_in_session = shared_moments.item_in_session;
+inner join shared_timestamps
+    on songplays.played_at = shared_timestamps.start_time
+    and songplays.session_id = shared_timestamps.session_id
+    and songplays.item_in_session = shared_timestamps.item_in_session;
 
 delete from songplays
-using shared_moments
+using shared_timestamps
 where
-    songplays.played_at = shared_moments.start_time
-    and songplays.session_id = shared_moments.session_id
-    and songplays.item_in_session = shared_moments.item_in_session;
+    songplays.played_at = shared_timestamps.start_time
+    and songplays.session_id = shared_timestamps.session_id
+    and songplays.item_in_session = shared_timestamps.item_in_session;
 
 insert into songplays
 select * from doubled_plays

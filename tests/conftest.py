@@ -240,8 +240,7 @@ class RedshiftWorld(World):
         super().__init__(folder, s3, **(cluster | overrides))
 
     def _make(self) -> None:
-        made = f'create database "{self.name}" template "{EMPTY}" strategy = file_copy'
-        self.double.redshift.rows("postgres", made)
+        self.double.redshift.create_database(self.name, EMPTY)
         patience = f"alter database \"{self.name}\" set lock_timeout = '15s'"  # a test never hangs
         self.double.redshift.rows("postgres", patience)
 
@@ -267,9 +266,16 @@ class Double:
 
 
 @pytest.fixture(scope="session")
-def double(tmp_path_factory):
+def aws():
+    """The double of AWS."""
+    with Aws() as aws:
+        yield aws
+
+
+@pytest.fixture(scope="session")
+def double(aws, tmp_path_factory):
     """The doubles, with a cluster that the project itself has provisioned, and two buckets."""
-    with pytest.MonkeyPatch.context() as patch, Aws() as aws:
+    with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("redshift")
         with Redshift(folder, aws.authorise, aws.readable) as redshift:
             aws.endpoint, aws.creating = (redshift.host, redshift.port), 0

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import loads, measure, peers
+from benchmarks import measure, peers
 from benchmarks.measure import OURS, Result, compare, run_program
 from lib import ROOT, UserError, sample
 
@@ -53,7 +53,7 @@ def test_the_yardstick_reads_every_event_and_imports_nothing_on_the_way(tmp_path
 def test_cpu_and_memory_of_what_a_program_starts_are_counted(tmp_path):
     busy = f"{sys.executable} -c 'x = bytes(2 * 10**8); sum(range(2 * 10**7))'"
     cost = run_program(OURS, "command", busy, tmp_path)
-    assert cost["cpu"] > 0.1
+    assert cost["cpu"] > 0.05
     assert cost["memory"] > 200
 
 
@@ -109,13 +109,6 @@ def test_a_benchmark_that_does_not_exist_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         bench.main(["querys"])
     assert "there is no benchmark querys; see --help" in capsys.readouterr().err
-
-
-def test_one_more_day_is_measured_on_the_days_before_it(tmp_path, monkeypatch):
-    options = bench.parse_arguments(["--events", "500"])
-    for _, _, ours, theirs in loads.measure_increment(tmp_path, options):
-        assert ours()["counts"] == theirs()["counts"]
-        assert not [*tmp_path.glob("500/data/**/*.later")]
 
 
 def test_the_page_has_the_table_of_what_is_kept(capsys):

@@ -3,6 +3,8 @@
 import re
 from calendar import day_name
 
+import pytest
+
 from lib import ROOT, config, load, run, sample, warehouse
 from lib.load import star
 
@@ -43,11 +45,14 @@ def test_every_target_of_make_it_names_exists():
     assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets
 
 
-def test_every_file_and_heading_it_links_to_exists():
-    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+def test_every_file_and_heading_that_a_page_links_to_exists(page):
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     anchors = {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.removeprefix("#") in anchors if target[0] == "#" else (ROOT / target).exists()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        file, _, anchor = target.partition("#")
+        assert "://" in target or (page.parent / file).exists() if file else anchor in anchors
 
 
 def test_the_findings_are_those_of_the_sample(tmp_path):

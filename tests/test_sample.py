@@ -80,14 +80,6 @@ def pair(title, artist):
     return str(title).strip(), str(artist).strip()
 
 
-def catalogue(songs):
-    """Return the durations of each (title, artist) of the catalogue."""
-    durations = defaultdict(list)
-    for song in songs:
-        durations[pair(song["title"], song["artist_name"])].append(song["duration"])
-    return durations
-
-
 def test_the_bytes_are_the_same_in_every_process_and_stay_what_they_were(tmp_path):
     """When this fails on purpose, raise VERSION, so that old samples are made anew."""
     command = [sys.executable, "-m", "lib.sample", tmp_path / "sample", "--scale", "0.1"]
@@ -157,49 +149,21 @@ def test_level_follows_what_was_submitted_and_some_change_it_twice_within_an_hou
     assert any(0 < wait < 3_600_000 for wait in waits)
 
 
-def test_few_people_who_pay_bring_most_plays_and_a_few_users_and_artists_stand_out(plays):
-    paid = [play for play in plays if play["level"] == "paid"]
-    assert 0.6 < len(paid) / len(plays) < 0.9
-    assert len({play["userId"] for play in paid}) < 0.4 * len({play["userId"] for play in plays})
-    for field, share in (("userId", 0.45), ("artist", 0.08)):
-        top = Counter(play[field] for play in plays).most_common()
-        assert sum(count for _, count in top[:10]) / len(plays) > share
-        assert top[len(top) // 2][1] < top[0][1] / 20
-
-
-def test_afternoons_are_busy_and_weekends_quiet(events):
-    times = [datetime.fromtimestamp(event["ts"] / 1000, UTC) for event in events]
-    hours = Counter(time.hour for time in times)
-    assert 13 <= max(hours, key=hours.get) <= 18
-    assert max(hours.values()) > 2.5 * min(hours.values())
-    weekend = sum(time.weekday() >= 5 for time in times)
-    assert weekend / len(times) < 0.75 * 8 / 30  # 8 of the 30 days
-
-
 # What matches
 
 
 @pytest.mark.parametrize("matched", [0, 0.5, 1])
-def test_as_many_plays_match_as_asked(tmp_path, matched):
+def test_as_many_plays_match_as_asked_whatever_their_padding(tmp_path, matched):
     sample.make(tmp_path / "sample", scale=0.5, songs=300, matched=matched)
     texts = song_texts(tmp_path / "sample")
-    known = catalogue(record for text in texts for record in parse_all(text))
+    songs = [record for text in texts for record in parse_all(text)]
+    known = {pair(song["title"], song["artist_name"]) for song in songs}
     events = [event for file in log_files(tmp_path) for event in read_events(file)]
     plays = [event for event in events if event["page"] == "NextSong"]
-    share = sum(pair(play["song"], play["artist"]) in known for play in plays) / len(plays)
-    assert share == pytest.approx(matched, abs=0.02 if 0 < matched < 1 else 0)
-
-
-def test_matches_survive_padding_and_other_lengths_and_a_title_alone_is_none(plays, songs):
-    known = catalogue(songs)
-    assert any(len(set(lengths)) > 1 for lengths in known.values()), "the same pair twice"
     matches = [play for play in plays if pair(play["song"], play["artist"]) in known]
-    assert any(play["song"] != play["song"].strip() for play in matches)
-    equal = [p["length"] in known[pair(p["song"], p["artist"])] for p in matches]
-    assert 0.85 < sum(equal) / len(equal) < 1
-    titles = {title for title, _ in known}
-    alone = [play for play in plays if play["song"].strip() in titles and play not in matches]
-    assert len(alone) > 0.02 * len(plays)
+    share = len(matches) / len(plays)
+    assert share == pytest.approx(matched, abs=0.02 if 0 < matched < 1 else 0)
+    assert any(play["song"] != play["song"].strip() for play in matches) == (matched > 0)
 
 
 # The dirt
@@ -257,30 +221,32 @@ def test_a_second_make_writes_nothing(made):
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"scale": 0.08}, {"songs": 6}, {"matched": 1}])
-def test_other_parameters_give_other_bytes_and_replace_the_sample(tmp_path, change):
+def test_other_parameters_another_version_or_a_lost_file_replace_the_sample(
+    tmp_path, change, monkeypatch
+):
     folder, clean = tmp_path / "sample", tmp_path / "clean"
     sample.make(folder, **TINY)
     before = digest(folder)
     assert sample.make(folder, **TINY | change)["made"]
     sample.make(clean, **TINY | change)
     assert digest(folder) == digest(clean) != before
+    log_files(folder)[0].unlink()
+    assert not sample.is_whole(folder)
+    assert sample.make(folder, **TINY | change)["made"]
+    assert digest(folder) == digest(clean)
+    monkeypatch.setattr(sample, "VERSION", sample.VERSION + 1)
+    assert sample.make(folder, **TINY | change)["made"]
     assert sorted(os.listdir(tmp_path)) == ["clean", "sample"]
 
 
-def test_a_sample_of_another_version_or_that_lost_a_file_or_part_is_made_anew(
-    tmp_path, monkeypatch
-):
-    folder = tmp_path / "sample"
-    sample.make(folder, **TINY)
-    before = digest(folder)
-    (folder / "log_data").rename(tmp_path / "lost")
-    assert sample.make(folder, **TINY)["made"]
-    log_files(folder)[0].unlink()
-    assert not sample.is_whole(folder)
-    assert sample.make(folder, **TINY)["made"]
-    assert digest(folder) == before
-    monkeypatch.setattr(sample, "VERSION", sample.VERSION + 1)
-    assert sample.make(folder, **TINY)["made"]
+def test_two_processes_at_once_end_with_one_whole_sample(tmp_path):
+    sample.make(tmp_path / "sample", **TINY, seed=2)
+    words = [sys.executable, "-m", "lib.sample", tmp_path / "sample", "--scale", "0.04"]
+    both = [subprocess.Popen([*words, "--songs", "5"]) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    sample.make(tmp_path / "clean", **TINY)
+    assert digest(tmp_path / "sample") == digest(tmp_path / "clean")
+    assert sorted(os.listdir(tmp_path)) == ["clean", "sample"]
 
 
 @pytest.mark.parametrize(
@@ -353,43 +319,6 @@ def test_a_file_beside_or_among_those_of_the_sample_is_never_deleted(tmp_path, n
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("function", ["pathlib.Path.rename", "shutil.rmtree"])
-def test_a_sample_that_can_not_be_removed_is_one_sentence(tmp_path, monkeypatch, function):
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    sample.make(tmp_path / "sample", **TINY)
-    monkeypatch.setattr(function, refuse)
-    with pytest.raises(UserError, match=r"can't be removed: Permission denied; put"):
-        sample.remove(tmp_path / "sample")
-
-
-def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
-    (tmp_path / "sample").write_text("a file")
-    with pytest.raises(UserError, match="can't be written"):
-        sample.make(tmp_path / "sample", **TINY)
-
-
-def test_remove_deletes_a_sample_and_nothing_else(tmp_path):
-    sample.make(tmp_path / "sample", **TINY)
-    (tmp_path / "mine.txt").write_text("mine")
-    for folder in ("sample", "sample", "nowhere/sample"):
-        sample.remove(tmp_path / folder)
-    assert os.listdir(tmp_path) == ["mine.txt"]
-
-
-@pytest.mark.parametrize("before", [{}, {"seed": 2}])
-def test_two_processes_at_once_end_with_one_whole_sample(tmp_path, before):
-    if before:
-        sample.make(tmp_path / "sample", **TINY, **before)
-    words = [sys.executable, "-m", "lib.sample", tmp_path / "sample", "--scale", "0.04"]
-    both = [subprocess.Popen([*words, "--songs", "5"]) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
-    sample.make(tmp_path / "clean", **TINY)
-    assert digest(tmp_path / "sample") == digest(tmp_path / "clean")
-    assert sorted(os.listdir(tmp_path)) == ["clean", "sample"]
-
-
 @pytest.mark.parametrize(
     "wrong", [{"scale": 0}, {"scale": float("nan")}, {"songs": 0}, {"matched": 1.1}]
 )
@@ -400,20 +329,6 @@ def test_a_wrong_parameter_is_refused_with_what_was_expected(tmp_path, wrong):
 
 
 # Any size
-
-
-def test_shards_write_files_of_their_own_and_share_no_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(generator, "SHARD", 20)
-    counts = sample.make(tmp_path / "sample", scale=0.5, songs=10)
-    users, total = defaultdict(set), 0
-    for file in log_files(tmp_path / "sample"):
-        _, _, shard = file.stem[10:].partition("events")
-        events = read_events(file)
-        users[shard] |= {event["userId"] for event in events} - {""}
-        total += len(events)
-    assert set(users) == {"", "-0001", "-0002"}
-    assert total == counts["events"]
-    assert sum(map(len, users.values())) == len(set().union(*users.values())) == 50
 
 
 def test_more_scale_takes_no_more_memory(tmp_path):

@@ -1,9 +1,7 @@
 """The analyses: on a small case with every trap, counted by hand, and on the sample, in Python."""
 
-import json
 import shutil
-import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -416,107 +414,3 @@ def test_an_event_that_is_delivered_twice_counts_once_in_every_question(
     assert world.dwh.count_rows()["staging_events"] == 2 * staged
     assert world.rows("select count(*) from events") == [(staged,)]
     world.close()
-
-
-# The sample's files, counted by plain Python that shares nothing with the statements
-
-
-@pytest.fixture(scope="module")
-def invented(new_world, tmp_path_factory, engine):
-    """A warehouse of the sample, and the events of each of its users in their order."""
-    folder = tmp_path_factory.mktemp("sample")
-    sample.make(folder / "data", scale=0.4, songs=20)
-    places = {name: folder / "data" / name for name in ("log_data", "song_data")}
-    world = new_world(folder, engine, **places)
-    world.load()
-    files = sorted(places["log_data"].rglob("*.json"))
-    events = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
-    events.sort(key=lambda event: (event["ts"], event["sessionId"], event["itemInSession"]))
-    people = defaultdict(list)
-    for one in events:
-        if one["userId"]:
-            people[one["userId"]].append(one)
-    yield world.dwh, people
-    world.close()
-
-
-def moment_of(event: dict) -> datetime:
-    return datetime.fromtimestamp(event["ts"] / 1000, UTC)
-
-
-def monday(event: dict) -> datetime:
-    day = moment_of(event)
-    return datetime(day.year, day.month, day.day) - timedelta(days=day.weekday())
-
-
-def test_retention_of_the_sample(invented):
-    dwh, people = invented
-    weeks = [{monday(event) for event in events} for events in people.values()]
-    expected = Counter((min(of_user), week) for of_user in weeks for week in of_user)
-    sizes = Counter(min(of_user) for of_user in weeks)
-    frame = dwh.analysis("retention", least=1)
-    frame["week"] = frame["cohort_week"] + frame["week_number"] * timedelta(days=7)
-    found = {(row.cohort_week, row.week): row.users for row in frame.itertuples() if row.users}
-    assert found == expected
-    assert dict(zip(frame["cohort_week"], frame["cohort_size"], strict=True)) == sizes
-    whole = frame[frame["complete"]]
-    assert (whole["share"] == whole["users"] / whole["cohort_size"]).all()
-    assert set(whole["week"].dt.day) == {5, 12, 19}, "November has three whole weeks"
-    few = [week for week, size in sizes.items() if size < 5]
-    assert set(dwh.analysis("retention", least=5)["left_out"]) == {len(few)}
-
-
-def test_sessions_of_the_sample(invented):
-    dwh, people = invented
-    sessions = defaultdict(list)
-    for user, events in people.items():
-        for one in events:
-            sessions[user, one["sessionId"]].append(one)
-    expected = {}
-    for level in ("free", "paid"):
-        of_level = {key: events for key, events in sessions.items() if events[0]["level"] == level}
-        lengths = [(events[-1]["ts"] - events[0]["ts"]) / 60_000 for events in of_level.values()]
-        songs = [sum(e["page"] == "NextSong" for e in events) for events in of_level.values()]
-        quartiles = [statistics.quantiles(each, method="inclusive") for each in (lengths, songs)]
-        about = [len(of_level), len({user for user, _ in of_level})]
-        expected[level] = pytest.approx([*about, *quartiles[0], *quartiles[1]], rel=1e-12)
-    found = {level: row for level, *row in told(dwh.analysis("sessions"))}
-    assert found == expected
-    assert len({session for _, session in sessions}) < len(sessions), "some share an id"
-
-
-def test_survival_of_the_sample(invented):
-    dwh, people = invented
-    end, day = max(events[-1]["ts"] for events in people.values()), 86_400_000
-    lengths = []
-    for events in people.values():
-        if events[0]["level"] == "free":
-            paid = [one["ts"] for one in events if one["level"] == "paid"]
-            until = paid[0] if paid else end
-            lengths.append(((until - events[0]["ts"]) // day + 1, bool(paid)))
-    survival, expected = 1.0, {0: (len(lengths), 0, 1.0)}
-    for length in sorted({length for length, _ in lengths}):
-        at_risk = sum(other >= length for other, _ in lengths)
-        events = sum(happened for other, happened in lengths if other == length)
-        survival *= 1 - events / at_risk
-        expected[length] = (at_risk, events, pytest.approx(survival))
-    frame = dwh.analysis("survival", least=1)
-    rows = told(frame[frame["event"] == "upgrade"])
-    assert {day: tuple(row) for _, day, *row in rows} == expected
-    assert survival < 1
-
-
-def test_active_users_of_the_sample(invented):
-    dwh, people = invented
-    seen = {(user, moment_of(one).date()) for user, events in people.items() for one in events}
-    frame = dwh.analysis("active_users")
-    whole = set(frame.loc[~frame["partial"], "day"].dt.date)
-    for days, name in (1, "daily"), (7, "weekly"), (30, "monthly"):
-        for day, found in zip(frame["day"].dt.date, frame[name], strict=True):
-            window = {day - timedelta(days=before) for before in range(days)}
-            if days == 1 or window <= whole:
-                assert found == len({user for user, at in seen if at in window})
-            else:
-                assert found != found, "a window with a day that is not whole has no number"
-    assert frame["monthly"].count() == 1
-    assert list(frame["stickiness"].dropna()) == [frame["daily"].iloc[-1] / frame["monthly"].max()]

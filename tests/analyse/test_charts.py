@@ -303,16 +303,6 @@ def test_a_heatmap_holds_the_numbers_given_by_weekday_name_and_hour():
     assert ax.patches[0].get_xy() == (23, 6), "the highest is outlined"
 
 
-def test_cells_with_zero_are_white_with_a_dot_and_the_lowest_others_are_not():
-    ax = drawn("heatmap")
-    mesh, dots = ax.collections[0], ax.lines[0]
-    mesh.update_scalarmappable()
-    colours = np.array([to_hex(colour) for colour in mesh.get_facecolor()])
-    assert set(colours[HOURS.plays == 0]) == {"#ffffff"}
-    assert "#ffffff" not in colours[HOURS.plays > 0]
-    assert len(dots.get_xdata()) == (HOURS.plays == 0).sum()
-
-
 def test_lines_hold_the_numbers_given_and_are_named_at_their_ends():
     ax = drawn("lines", strong="free")
     by_colour = {line.get_color(): list(line.get_ydata()) for line in ax.lines}
@@ -320,15 +310,11 @@ def test_lines_hold_the_numbers_given_and_are_named_at_their_ends():
     assert by_colour[style.CONTEXT] == list(LEVELS[LEVELS.level == "paid"].plays)
     assert words(ax) == ["58", "Free", "Paid"]
     assert ax.get_ylim()[0] == 0
+    (line,) = drawn("line", CHANGES.drop(index=3)).lines
+    assert np.isnan(line.get_ydata()[3]), "a missing day is a gap"
     same_end = drawn("lines", LEVELS.assign(plays=50)).texts[-2:]
     low, high = (name.get_window_extent() for name in same_end)
     assert high.y0 > low.y1
-
-
-def test_a_missing_day_is_a_gap_in_a_line():
-    (line,) = drawn("line", CHANGES.drop(index=3)).lines
-    assert len(line.get_ydata()) == 30
-    assert np.isnan(line.get_ydata()[3])
 
 
 def test_columns_hold_the_numbers_given_in_any_order_and_type():
@@ -354,12 +340,6 @@ def test_bars_hold_the_numbers_given_in_their_order_the_first_in_colour():
 def test_a_funnel_says_what_share_of_the_first_is_left_and_tells_none_from_unknown():
     said = words(drawn("funnel"))[1::2]
     assert said == ["400", "97 · 24%", "1 · <1%", "0 · 0%", "no data"]
-
-
-def test_a_day_with_none_has_a_dot_and_an_unknown_one_has_not():
-    ax = drawn("columns", CHANGES.assign(upgrades=[0, None, *range(28)]))
-    (dots,) = ax.lines
-    assert [num2date(day).day for day in dots.get_xdata()] == [1, 3]
 
 
 def test_years_between_two_days_add_nothing_to_draw_and_the_days_can_be_seen():
@@ -400,17 +380,6 @@ def test_a_triangle_holds_each_cohorts_shares_and_size_and_no_future():
     assert ax.collections[0].get_array()[:, 2].mask.all(), "a week without any row stays empty"
 
 
-def test_a_triangle_too_wide_for_numbers_has_a_scale_and_dots_for_none():
-    wide = pd.DataFrame(
-        [(day, week, week % 3 / 2, 9) for day in DAYS for week in range(30)],
-        columns=COHORTS.columns,
-    )
-    ax = drawn("triangle", wide)
-    assert words(ax)[-3:] == ["none", "50%", "100%"]
-    assert len(ax.lines[0].get_xdata()) == 300
-    assert words(drawn("triangle", wide.assign(share=0)))[-1] == "none"
-
-
 def test_texts_in_cells_can_be_read_on_every_colour():
     def light(colour: str) -> float:  # relative luminance, WCAG 2
         parts = np.array(mpl.colors.to_rgb(colour))
@@ -449,12 +418,6 @@ def test_tiles_hold_each_states_number_at_its_place_and_what_is_not_on_the_map()
     assert said[-4:] == ["no data", "57.2", "1,234,567 plays", "Not on the map: PR 3, unknown 8"]
 
 
-def test_a_number_in_a_tile_is_brief():
-    numbers = (0.04, 99.9, 999.6, 9999, 9999.6, 999_600, 45e6, 2e9)
-    brief = ["0", "99.9", "1,000", "9,999", "10k", "1.0m", "45m", "2.0bn"]
-    assert [*map(labels.abbreviate_number, numbers)] == brief
-
-
 def test_intervals_hold_each_rows_value_and_bounds():
     ax = drawn("intervals")
     bars = [tuple(segment[:, 0]) for segment in ax.collections[0].get_segments()]
@@ -464,14 +427,6 @@ def test_intervals_hold_each_rows_value_and_bounds():
     names = ticks(ax.yaxis)
     assert (names[0], names[2][-1]) == ("paid", "…")
     assert ax.yaxis_inverted()
-
-
-def test_intervals_of_days_stand_along_a_calendar():
-    ax = drawn("intervals by day", ERRORS.drop(index=3)[::-1])
-    found = {num2date(s[0, 0]).day: (s[0, 1], s[1, 1]) for s in bars_of(ax).get_segments()}
-    assert found == {row.day.day: (row.low, row.high) for row in ERRORS.drop(index=3).itertuples()}
-    assert np.array_equal(ax.lines[0].get_ydata(), ERRORS.rate.where(ERRORS.index != 3), True)
-    assert words(ax) == ["29%"]
 
 
 def test_a_lorenz_curve_starts_at_nothing_and_names_the_lower_half():
@@ -516,14 +471,6 @@ def test_labels_are_shown_as_they_are_written(tmp_path, shown):
     assert "Bell, line break" in written
     assert "Кино, حب" in written
     ElementTree.parse(tmp_path / "songs.svg")
-
-
-def test_a_long_label_is_cut_once_and_fills_the_width():
-    ax = charts.bars(SONGS.iloc[2:3], label="song_title", value="plays").axes[0]
-    label, number = ax.texts
-    assert label.get_text().endswith("…")
-    assert 0.9 < label.get_window_extent().width / ax.figure.bbox.width < 0.96
-    assert number.get_text() == "11"
 
 
 @names

@@ -12,7 +12,6 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from lib import ROOT, sample
-from lib.warehouse.base import TABLES
 
 PAGE = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
 COUNTED = r"^\| (.+?) \| (\d+) \| (\d+) \|$"
@@ -105,43 +104,3 @@ def test_records_are_packed_as_they_are_written_whatever_the_layout(tmp_path, wr
     assert sorted(lines) == sorted([*5 * [one, other], *on_one_line, ""])
     with pytest.raises(duckdb.IOException, match="not empty"):
         pack(tmp_path / "logs")
-
-
-def test_the_star_of_packed_files_is_that_of_the_single_files(
-    new_world, engine, tmp_path, event, song
-):
-    worlds = []
-    for name in ("single", "packed"):
-        (tmp_path / name).mkdir()
-        worlds.append(new_world(tmp_path / name, engine, s3=True))
-    single, packed = worlds
-    for n in range(200):
-        about = {"song_id": f"SO{n}", "title": n if n % 3 else str(n), "duration": n + 0.12345}
-        pairs = song(**about).items()
-        single.catalogue(dict(reversed(pairs) if n % 2 else pairs), file=f"{n % 9}/{n}.json")
-        played = event(ts=1541062800000 + n, song=str(n), length=n + 0.12345, itemInSession=n)
-        single.log(played, event(userId="", page="Home", ts=1541062800000 + n), file=f"{n}.json")
-    for kind in ("song_data", "log_data"):
-        pack(single.folder / kind).rename(packed.folder / kind)
-    for world in worlds:
-        world.load()
-    left, right = single.tables(), packed.tables()
-    assert len(left["songs"]) == 200
-    assert len(left["songplays"]) == 200
-    assert {name: right[name] for name in TABLES[:-2]} == {name: left[name] for name in TABLES[:-2]}
-    counted = "select kind, count(*), sum(row_count) from load_files group by kind order by kind"
-    found = [(kind, files <= 2, rows) for kind, files, rows in packed.rows(counted)]
-    assert found == [("events", True, 400), ("songs", True, 200)], "a thread writes one or none"
-    for world in worlds:
-        world.close()
-
-
-def test_the_files_that_the_pages_link_to_exist():
-    linked = [
-        target.partition("#")[0]
-        for page in (ROOT / "docs").glob("*.md")
-        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
-        if "://" not in target and target[0] != "#"
-    ]
-    assert linked
-    assert [target for target in linked if not (ROOT / "docs" / target).exists()] == []

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from lib import aws
-from tests.standin.aws import Aws
-
-
-@pytest.fixture(scope="module")
-def started():
-    with Aws() as cloud:
-        yield cloud
-
 
 @pytest.fixture
-def cloud(started, monkeypatch):
+def cloud(aws, monkeypatch):
     """AWS without anything in it, reached by boto3 as its environment says."""
-    started.reset()
-    for name, value in started.environment.items():
+    restore, endpoint = aws.keep(), aws.endpoint  # of the double that other tests use
+    aws.reset()
+    aws.endpoint = None
+    for name, value in aws.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(aws, "POLL", 0)
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", no_delay)
-    return started
-
-
-def no_delay(*_) -> float:
-    return 0
+    monkeypatch.setattr("lib.aws.POLL", 0)
+    delay = "botocore.retries.standard.ExponentialBackoff.delay_amount"
+    monkeypatch.setattr(delay, lambda *_: 0)
+    yield aws
+    aws.reset()
+    restore()
+    aws.endpoint = endpoint

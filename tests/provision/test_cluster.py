@@ -228,7 +228,7 @@ def test_credentials_that_became_another_accounts_since_the_plan_change_nothing(
     assert cloud.calls[before:] == ["sts:GetCallerIdentity"] * 2
 
 
-@pytest.mark.parametrize("state", ["paused", "pausing", "modifying", "rebooting", "resuming"])
+@pytest.mark.parametrize("state", ["paused", "pausing", "modifying"])
 def test_a_cluster_that_is_busy_or_paused_is_brought_up(cloud, state):
     settings = created()
     cluster_of(cloud).status = state
@@ -242,7 +242,7 @@ def test_a_cluster_that_is_busy_or_paused_is_brought_up(cloud, state):
     assert described(cloud)["ClusterStatus"] == "available"
 
 
-@pytest.mark.parametrize("state", ["incompatible-network", "hardware-failure", "storage-full"])
+@pytest.mark.parametrize("state", ["incompatible-network", "storage-full"])
 def test_a_state_without_recovery_fails_at_once_and_can_be_removed(cloud, state):
     settings = created()
     cluster_of(cloud).status = state

@@ -1,94 +1,61 @@
-"""Creation and removal that are killed after every single call converge when they are repeated."""
+"""Creation and removal that are cut off after any change converge when they are repeated."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
 
 import pytest
+from botocore.client import BaseClient
 
-from lib import ROOT
 from lib.provision import redshift
 from tests.provision.helpers import (
     BUCKET,
     CIDR,
-    DATA,
     NAMES,
     OTHERS,
     actions,
+    create,
     described,
     made,
     place,
+    remove,
     rules,
     silent,
 )
-from tests.standin.aws import Aws
-
-WORKER = r"""
-import os, sys, traceback
-from lib import aws, config
-from lib.provision import redshift
-aws.POLL = 0
-given = dict(pair.split("=", 1) for pair in sys.argv[1:])
-settings = config.read_settings("dwh.cfg.example", environ={}, **given)
-made = {}
-for service in ("sts", "redshift", "ec2", "iam", "s3", "pricing"):
-    made[service] = aws.make_client(settings, service)  # of one region, not connected
-aws.make_client = lambda settings, service, *_, **__: made[service]
-while kind := os.read(0, 1):
-    pid = os.fork()
-    if not pid:
-        os.read(0, 1)  # until the cloud knows whom to kill
-        try:
-            plan = {b"c": redshift.plan_creation, b"r": redshift.plan_removal}[kind](settings, len)
-            plan.apply(True)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    os.write(1, b"%d\n" % pid)
-    os.write(1, b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"""
+from tests.standin.aws import Aws, is_write
 
 
-class Worker:
-    """A warm process that forks one child for each creation or removal."""
-
-    def __init__(self, cloud: Aws, settings: dict):
-        self.cloud = cloud
-        given = [f"{key}={value}" for key, value in settings.items()]
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, *given],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            cwd=ROOT,
-            env=os.environ | cloud.environment,
-        )
-
-    def run(self, kind: bytes, kill_after: int = 0) -> int:
-        """Return the exit code of a creation (c) or removal (r), killed after so many calls."""
-        self.process.stdin.write(kind)
-        self.cloud.victim = int(self.process.stdout.readline())
-        self.cloud.kill_after = len(self.cloud.calls) + kill_after if kill_after else 0
-        self.process.stdin.write(b"!")
-        code = int(self.process.stdout.readline())
-        self.cloud.kill_after = 0  # that process is no more
-        return code
-
-    def stop(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+class Killed(BaseException):
+    """Ends what runs as SIGKILL does: no `except Exception` catches it."""
 
 
 @pytest.fixture
-def worker(cloud):
-    worker = Worker(cloud, {"target": "redshift", "client_cidr": CIDR} | DATA)
-    yield worker
-    worker.stop()
+def killed(cloud, monkeypatch):
+    """End what runs after its nth change of the account; return whether it came so far."""
+    make_call = BaseClient._make_api_call
+
+    def run(do: Callable[[], str], last: int) -> bool:
+        changes = 0
+
+        def call(client, operation, parameters):
+            nonlocal changes
+            if changes < last:  # after that, what cleans up can't call either
+                answer = make_call(client, operation, parameters)
+                changes += is_write(f"service:{operation}")
+            if changes == last:
+                raise Killed
+            return answer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseClient, "_make_api_call", call)
+            with suppress(Killed):
+                do()
+        return changes == last
+
+    return run
 
 
 def settle(cloud: Aws) -> dict:
@@ -101,39 +68,46 @@ def settle(cloud: Aws) -> dict:
     return cloud.inventory()
 
 
-def walk(worker: Worker, kind: bytes, start: Callable[[], None]) -> Iterator[int]:
-    """Again and again `start`, a run killed after one call, and a whole run: yield the number of
-    that call, for each call that changes something.
-
-    A kill after another call leaves what the kill before it left.
-    """
-    start()
-    worker.cloud.changing_calls = []
-    assert worker.run(kind) == 0
-    for number in worker.cloud.changing_calls:
+def walk(killed, do: Callable[[], str], start: Callable[[], None]) -> Iterator[int]:
+    """Again and again `start`, a run that is cut off after one change, and a whole run: yield the
+    number of that change. A run that is cut off elsewhere leaves what one of these leaves."""
+    for number in count(1):
         start()
-        assert worker.run(kind, kill_after=number) == -signal.SIGKILL
-        assert worker.run(kind) == 0, f"killed after {number}"
+        if not killed(do, number):
+            return
+        do()
         yield number
 
 
-def test_creation_killed_after_any_call_converges_when_repeated(cloud, worker):
+def test_creation_killed_after_any_change_converges_when_repeated(cloud, killed):
     ours, theirs, number = set(NAMES.items()), settle(cloud), 0
-    for number in walk(worker, b"c", cloud.keep()):
+    restore, bucket = cloud.keep(), ("bucket", BUCKET)
+    create()
+
+    def show_bucket() -> str:
+        return re.sub(r"[\d-]+T\d\d:\d\dZ", "", cloud.inventory()[bucket])
+
+    whole = show_bucket()
+    for number in walk(killed, create, restore):
         found = cloud.inventory()
         assert found.keys() == theirs.keys() | ours, f"killed after {number}"
         assert theirs.items() <= found.items(), f"killed after {number}"
+        assert show_bucket() == whole, f"killed after {number}"
         assert rules(cloud) == [("tcp", 5439, 5439, CIDR)]
         assert described(cloud)["ClusterStatus"] == "available"
-    assert number > 40  # the last call that changes something
+    assert number > 8
     assert set(actions(redshift.plan_creation(made(), silent)).values()) == {"keep"}
 
 
-def test_removal_killed_after_any_call_converges_when_repeated(cloud, worker):
+def test_removal_killed_after_any_change_converges_when_repeated(cloud, killed):
     theirs, number = settle(cloud), 0
-    assert worker.run(b"c") == 0
-    cloud.client("s3").put_object(Bucket=BUCKET, Key="loads/manifest", Body=b"{}")
-    for number in walk(worker, b"r", cloud.keep()):
+    create()
+    restore = cloud.keep()
+
+    def start():
+        restore()
+        cloud.client("s3").put_object(Bucket=BUCKET, Key="loads/manifest", Body=b"{}")
+
+    for number in walk(killed, remove, start):
         assert cloud.inventory() == theirs, f"killed after {number}"
-    assert number > 30
-    assert cloud.inventory() == theirs
+    assert number > 5

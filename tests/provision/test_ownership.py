@@ -209,6 +209,9 @@ def test_the_end_of_a_run_is_told_before_it_begins(cloud):
 
 def test_a_forgotten_cluster_is_paused_by_aws_when_it_expires(cloud):
     settings = created()
+    written = [call for call in cloud.calls if is_write(call)]
+    first = written.index("redshift:CreateScheduledAction")
+    assert first < written.index("redshift:CreateCluster"), "there is never one without the other"
     text = str(redshift.plan_creation(settings, silent))
     assert f"{expires(cloud):%Y-%m-%d %H:%M} UTC: AWS pauses it then, and only storage c" in text
     assert abs(expires(cloud) - datetime.now(UTC) - timedelta(hours=24)) < timedelta(minutes=2)
@@ -219,13 +222,6 @@ def test_a_forgotten_cluster_is_paused_by_aws_when_it_expires(cloud):
     assert "costs $0.024/GB-month until it is removed" in redshift.describe_running(settings)
     assert remove("").startswith("Done: delete cluster sparkify-dwh, delete schedule")
     assert scheduled(cloud) == {}
-
-
-def test_there_is_never_a_cluster_without_what_pauses_it(cloud):
-    created()
-    written = [call for call in cloud.calls if is_write(call)]
-    first = written.index("redshift:CreateScheduledAction")
-    assert first < written.index("redshift:CreateCluster")
 
 
 def let_expire(cloud: Aws) -> None:
@@ -263,12 +259,17 @@ def test_bringing_up_an_expired_cluster_gives_it_a_new_expiry_and_leaves_it_whos
     assert set(actions(redshift.plan_creation(made(), silent)).values()) == {"keep"}
 
 
-@pytest.mark.parametrize("value", ["2099-12-24", "2099-12-24T00:00", "2099-12-24T01:00+01:00"])
-def test_an_expiry_that_a_person_wrote_into_the_tag_is_followed(cloud, value):
-    created()
+@pytest.mark.parametrize("value", ["2099-12-24", "2099-12-24T01:00+01:00", "never"])
+def test_an_expiry_that_a_person_wrote_into_the_tag_is_followed_if_it_is_one(cloud, value):
+    settings = created()
     cluster_of(cloud).create_tags([{"Key": "expires", "Value": value}])
-    created()
-    assert scheduled(cloud)["Schedule"] == "at(2099-12-24T00:00:00)"
+    assert "expires " in redshift.describe_status(settings)
+    created(settings)
+    scheduled_at = scheduled(cloud)["Schedule"]
+    if value == "never":
+        assert expires(cloud) > datetime.now(UTC)
+    else:
+        assert scheduled_at == "at(2099-12-24T00:00:00)"
 
 
 def test_what_pauses_it_is_set_right_when_it_was_changed_by_hand(cloud):
@@ -282,15 +283,6 @@ def test_what_pauses_it_is_set_right_when_it_was_changed_by_hand(cloud):
     created(made(iam_role__name="another"))
     assert scheduled(cloud)["IamRole"].endswith("/another")
     assert "AWS pauses it then" in redshift.describe_status(settings)
-
-
-def test_a_tag_that_says_no_time_is_no_traceback(cloud):
-    settings = created()
-    cluster_of(cloud).create_tags([{"Key": "expires", "Value": "never"}])
-    assert "expires never" in redshift.describe_status(settings)
-    assert actions(redshift.plan_creation(settings, silent))["schedule"] == "update"
-    created(settings)
-    assert expires(cloud) > datetime.now(UTC)
 
 
 def test_what_is_of_the_same_name_in_another_region_is_left_to_its_cluster(cloud):

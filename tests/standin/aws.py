@@ -19,14 +19,12 @@ import io
 import json
 import os
 import re
-import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from functools import cache
-from typing import ClassVar
 from unittest import mock
 from urllib.parse import parse_qs, parse_qsl, unquote
 from xml.etree import ElementTree
@@ -204,9 +202,8 @@ class Request:
 
 
 class Aws:
-    """The double. `with Aws() as aws:` starts it; every attribute can be changed while it runs."""
-
-    current: ClassVar[Aws | None] = None
+    """The double. `with Aws() as aws:` starts it, one at a time in a process: it changes moto;
+    every attribute can be changed while it runs."""
 
     def __init__(self):
         self.endpoint: tuple[str, int] | None = None  # where describe_clusters says a cluster is
@@ -227,16 +224,14 @@ class Aws:
         self.unguarded: list[tuple[str, str]] = []  # call and bucket, without an expected owner
         self.expired_from = 0  # the number of the call, from 1, at which the token has expired
         self.fail_after = 0  # the call that is carried out and answered with a 500
-        self.kill_after, self.victim = 0, 0  # the call after which that process is killed
-        self.changing_calls: list[int] | None = None  # a list: the numbers of those that change
         self.looks: dict[str, int] = {}
 
     def __enter__(self) -> Aws:
         self._stack = ExitStack()
-        self._stack.callback(self.keep())  # of another double in this process
         self._lock = threading.Lock()
         self._session, self._clients = boto3.Session(*KEYS.values()), {}
-        self._stack.enter_context(self._alone())
+        for owner, name, new in self._patches():
+            self._stack.enter_context(mock.patch.object(owner, name, new, create=True))
         self._moto = cache(create_backend_app)
         server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Silent)
         self.url = f"http://127.0.0.1:{server.server_port}"
@@ -251,24 +246,6 @@ class Aws:
     def __exit__(self, *_) -> None:
         self.reset()
         self._stack.close()
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Change moto for this double, and for no other that this process has started before."""
-        outer, Aws.current = Aws.current, self
-        if outer:
-            outer._patched.close()
-        self._patch()
-        yield
-        self._patched.close()
-        Aws.current = outer
-        if outer:
-            outer._patch()
-
-    def _patch(self) -> None:
-        self._patched = ExitStack()
-        for owner, name, new in self._patches():
-            self._patched.enter_context(mock.patch.object(owner, name, new, create=True))
 
     def reset(self) -> None:
         """Forget everything but the endpoint and what an account has from the start."""
@@ -308,12 +285,9 @@ class Aws:
         for name, bucket in s3.buckets.items():
             keys = {key: value.etag for key, value in bucket.keys.items()}
             tags = s3.tagger.get_tag_dict_for_resource(bucket.arn)
-            found["bucket", name] = (tags, bucket.policy, bucket.public_access_block, keys)
+            block = bucket.public_access_block and vars(bucket.public_access_block)
+            found["bucket", name] = (tags, bucket.policy, block, keys)
         return {key: repr(value) for key, value in found.items()}
-
-    def _state(self) -> tuple:
-        """Return the inventory, and how many looks more change it."""
-        return self.inventory(), {name: max(left, -1) for name, left in self.looks.items()}
 
     def keep(self) -> Callable[[], None]:
         """Return what brings back everything as it is now, after it was deleted."""
@@ -395,18 +369,12 @@ class Aws:
         with self._lock:
             self.calls.append(request.call)
             number = len(self.calls)
-        before = self._state() if self.changing_calls is not None else None
         try:
             self._refuse(request, number)
             status, headers, body = self._carry_out(request)
         except Refusal as refusal:
             code, kind, body = refusal.answer(request.service)
             status, headers = f"{code} {refusal.code}", [("Content-Type", kind)]
-        if before and (is_write(request.call) or self._state() != before):
-            self.changing_calls.append(number)
-        if number == self.kill_after:
-            self.kill_after = 0
-            os.kill(self.victim, signal.SIGKILL)
         if number == self.fail_after:
             refusal = Refusal("InternalFailure", "An internal error has occurred.", 500)
             _, kind, body = refusal.answer(request.service)

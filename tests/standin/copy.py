@@ -148,7 +148,12 @@ def load(copy: Copy, columns: list[Column], readable: Callable) -> Loaded:
     loaded = Loaded()
     for entry in json.loads(fetch(copy, copy.manifest, readable))["entries"]:
         url = entry["url"]
-        text = _read_text(copy, fetch(copy, url, readable))
+        try:
+            text = _read_text(copy, fetch(copy, url, readable))
+        except SqlError as error:
+            if "Error NoSuchKey" in error.message and not entry.get("mandatory"):
+                continue
+            raise
         loaded.files.append((url, text.count("\n") + (text[-1:] not in ("", "\n"))))
         for number, record in _records(text):
             column = None

@@ -71,16 +71,6 @@ def test_a_small_result_is_shown_whole_and_escaped(shell, opened):
     assert "&lt;script&gt;" in shown["text/html"]
 
 
-def test_an_empty_result_is_an_empty_table(shell, opened):
-    result = shell.run_cell("%%sql\nselect song_id from songs").result
-    assert (list(result.columns), len(result)) == (["song_id"], 0)
-
-
-@pytest.mark.only_on("local")
-def test_a_cell_with_only_a_comment_does_nothing(shell, opened):
-    assert shell.run_cell("%%sql\n-- a comment alone").success
-
-
 @pytest.mark.only_on("local")
 def test_closing_frees_the_file_for_another_program(shell, opened):
     shell.run_cell("%%sql\nselect 1")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lib import provision, warehouse
-from lib.aws import AwsError, access
+from lib.aws import AwsError
 from lib.warehouse import export
 from lib.warehouse.templates import WarehouseError
 from tests.differential import differences
@@ -92,12 +92,6 @@ def test_who_holds_the_loaders_policy_can_load_and_look(loaded, double, monkeypa
     loaded.log(event(itemInSession=3), file="more.json")
     loaded.load()
     assert "songplays 3 rows" in provision._add_loaded("", loaded.settings)
-
-
-def test_a_password_of_the_reader_does_not_open_the_admin(loaded, double):
-    user, password = access.get_credentials(loaded.settings, read_only=True)
-    assert double.aws.authorise(user, loaded.name, password)
-    assert not double.aws.authorise("IAM:dwh_admin", loaded.name, password)
 
 
 def test_before_02_schema_the_reader_is_missing_and_that_is_said(new_world, tmp_path, double):

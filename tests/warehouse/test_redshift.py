@@ -1,15 +1,14 @@
 """The target redshift against its doubles: equal to local to the last digit; what goes wrong."""
 
 import json
-import os
 import re
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from lib import ROOT, UserError, run, sample, warehouse
-from lib.aws import AwsError, access
+from lib import UserError, run, sample, warehouse
+from lib.aws import access
 from lib.load import BadRecords, LoadError
 from lib.load.records import EVENTS
 from lib.warehouse.base import TABLES
@@ -17,6 +16,7 @@ from lib.warehouse.templates import WarehouseError
 from tests import live
 from tests.differential import differences
 from tests.runner import runner
+from tests.standin import policy
 from tests.standin.aws import is_write, permissions
 
 
@@ -62,12 +62,12 @@ def put(double, folder: Path, prefix: str) -> dict[str, str]:
 
 
 def test_every_table_and_analysis_of_the_sample_is_equal_on_both_engines(both, double, tmp_path):
-    sample.make(tmp_path / "sample", scale=0.3, songs=400)
+    sample.make(tmp_path / "sample", scale=0.12, songs=400)
     one, other = both(**put(double, tmp_path / "sample", "sample"))
     said = [str(world.load()) for world in (one, other)]
     assert said[0] == said[1]
     assert differences(one.dwh, other.dwh) == []
-    assert one.dwh.coverage()[0] > 1000
+    assert one.dwh.coverage()[0] > 500
 
 
 def test_loads_in_parts_with_late_events_are_equal_on_both_engines(both, song, event):
@@ -134,14 +134,6 @@ def test_a_value_that_copy_cant_read_is_shown_with_file_line_column_reason_and_r
     assert in_s3.tables() == before
 
 
-def test_gzipped_files_and_plain_ones_are_one_load(in_s3, song, event):
-    in_s3.catalogue(song())
-    in_s3.log(event(ts=1541062800000))
-    in_s3.log(event(ts=1541062800001), file="packed.json.gz", layout="gzip")
-    in_s3.load()
-    assert in_s3.dwh.count_rows()["songplays"] == 2
-
-
 @pytest.mark.parametrize(
     ("record", "said"), [({"page": None}, "the record has no page"), (b"{oops}", "not valid JSON")]
 )
@@ -157,10 +149,11 @@ def test_a_record_that_copy_cant_read_is_found_in_its_file(in_s3, song, event, r
 def test_a_file_that_copy_cant_read_and_we_can_is_loaded(in_s3, song, event, layout):
     in_s3.catalogue(song())
     in_s3.log(event(ts=1541062800000), event(ts=1541062800001), layout=layout)
+    in_s3.log(event(ts=1541062800002), file="packed.json.gz", layout="gzip")
     in_s3.load()
-    assert in_s3.dwh.count_rows()["songplays"] == 2
-    counted = "select kind, row_count from load_files order by kind"
-    assert in_s3.rows(counted) == [("events", 2), ("songs", 1)]
+    assert in_s3.dwh.count_rows()["songplays"] == 3
+    counted = "select kind, row_count from load_files order by kind, row_count"
+    assert in_s3.rows(counted) == [("events", 1), ("events", 2), ("songs", 1)]
 
 
 def test_names_of_files_and_texts_are_data_whatever_they_look_like(in_s3, song, event):
@@ -325,11 +318,7 @@ def test_a_server_that_cant_prove_who_it_is_gets_no_password(in_s3, monkeypatch,
 def test_the_policy_of_loading_or_analysing_allows_every_call_that_is_made(
     in_s3, double, song, event, name
 ):
-    document = json.loads((ROOT / "docs" / "iam" / f"{name}.json").read_text())
-    listed = [statement["Action"] for statement in document["Statement"]]
-    allowed = {
-        a for actions in listed for a in ([actions] if isinstance(actions, str) else actions)
-    }
+    allowed = {a for one in policy.statements(name) for a in policy.as_list(one["Action"])}
     in_s3.catalogue(song())
     in_s3.log(event())
     before = len(double.aws.calls)
@@ -356,17 +345,6 @@ def test_a_load_writes_to_no_bucket_but_its_own_accounts(world, double, event, s
     assert written == []
 
 
-def test_without_credentials_one_sentence_says_what_to_do(in_s3, double, monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith("AWS_") and "URL" not in name]:
-        monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(AwsError, match=r"There are no AWS credentials to .*; run aws configure or"):
-        warehouse.connect(in_s3.settings)
-
-
 # The notebooks
 
 
@@ -383,9 +361,8 @@ def own_cluster(double, tmp_path):
             f"[IAM_ROLE]\nNAME = {name}-copy\n[DB]\nNAME = {name}\n"
         )
         double.redshift.create_database(name)
-        options = {"--config": own, "--runs": tmp_path / "runs"}
-        options |= {"--log-data": places["log_data"], "--song-data": places["song_data"]}
-        return [str(word) for pair in options.items() for word in pair]
+        data = ["--log-data", places["log_data"], "--song-data", places["song_data"]]
+        return ["--config", str(own), "--runs", str(tmp_path / "runs"), *data]
 
     return make
 

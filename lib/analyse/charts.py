@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from pandas import DataFrame, date_range
 
 from lib.analyse import labels, style
+from lib.analyse.colours import CONTEXT, EMPTY, OTHER, PALE, QUIET, STRONG
 from lib.analyse.labels import STATES, add_label, format_name, format_number
-from lib.analyse.style import CONTEXT, GREY, QUIET, SMALL, STRONG, make_form
+from lib.analyse.style import GREY, SMALL, make_form
 
 MOST = 20  # rows of a timeline
 finish = style.finish
@@ -37,9 +38,7 @@ def heatmap(frame: DataFrame, *, x: str, y: str, value: str) -> Figure:
         axis.set_ticks(np.arange(len(keys))[::each] + 0.5, names)
     if cells.max() > 0:
         row, column = np.unravel_index(cells.argmax(), cells.shape)
-        ax.add_patch(
-            Rectangle((column, row), 1, 1, fill=False, edgecolor=labels.OTHER, linewidth=2.5)
-        )
+        ax.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=OTHER, linewidth=2.5))
     style.draw_scale(ax, mesh, value, y=height + 0.85, key=style.ZERO)
     return fig
 
@@ -88,7 +87,7 @@ def tiles(frame: DataFrame, *, state: str, value: str) -> Figure:
     height, width = cells.shape
     fig, ax = style.make_figure(0.52 * (height + 1.2))
     land = np.ma.masked_where(STATES == ".", np.ones(STATES.shape))
-    ax.pcolormesh(land, cmap=ListedColormap([style.EMPTY]), edgecolor="white", linewidth=1)
+    ax.pcolormesh(land, cmap=ListedColormap([EMPTY]), edgecolor="white", linewidth=1)
     mesh = style.draw_cells(ax, cells, cells)
     ax.set(xlim=(0, width), ylim=(height + 1.2, 0), aspect="equal")
     ax.set_axis_off()
@@ -172,7 +171,7 @@ def columns(frame: DataFrame, *, x: str, y: str, down="", percent=False) -> Figu
         wide[down] *= -1
     fig, ax, days = style.make_daily_figure(wide, percent)
     width = max(0.8, len(days) / 500)  # over years a day is still a line that can be seen
-    for name, colour in zip(wide, (STRONG, labels.OTHER), strict=False):
+    for name, colour in zip(wide, (STRONG, OTHER), strict=False):
         known = wide[name].dropna()
         ax.bar(date2num(known.index), known, width, color=colour)
     none = days[(wide == 0).all(axis=1)]
@@ -250,7 +249,7 @@ def lorenz(frame: DataFrame, *, x: str, y: str) -> Figure:
     shares = frame[[x, y]].astype(float).sort_values([x, y])
     rank, held = np.r_[0, shares[x]], np.r_[0, shares[y]]
     fig, ax = style.make_figure(3.6)
-    ax.fill_between(rank, held, rank, color=style.PALE, linewidth=0)
+    ax.fill_between(rank, held, rank, color=PALE, linewidth=0)
     ax.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
     ax.plot(rank, held, color=STRONG)
     half = np.interp(0.5, rank, held)

@@ -17,8 +17,8 @@ from matplotlib.font_manager import get_font
 from matplotlib.text import Text
 from pandas import DataFrame, Series
 
-STRONG, OTHER = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
-CONTEXT, QUIET = "#b0b0b0", "#595959"
+from lib.analyse.colours import OTHER, QUIET, STRONG
+
 SMALL = 11  # points; less is hard to read on a phone
 BOLD, GREY = {"color": STRONG, "weight": "bold"}, {"color": QUIET}  # looks of texts
 STATES = np.genfromtxt(Path(__file__).with_name("states.txt"), dtype=str)

@@ -18,7 +18,6 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -26,10 +25,9 @@ from pandas import DataFrame, DatetimeIndex, Series
 from PIL import Image
 
 from lib.analyse import labels
-from lib.analyse.labels import CONTEXT, GREY, QUIET, SMALL, STRONG, format_name, format_number
+from lib.analyse.colours import BLUES, CONTEXT, EMPTY, QUIET, STRONG
+from lib.analyse.labels import GREY, SMALL, format_name, format_number
 
-EMPTY, PALE = "#ededed", "#c9e0f0"
-BLUES = LinearSegmentedColormap.from_list("blues", [PALE, STRONG, "#002a45"], under="white")
 PAD = 0.15  # inches at every edge; the report's style sheet counts on it
 UNKNOWN = {"label": "no data", "marker": "s", "color": EMPTY, "markersize": 9}
 ZERO = {"label": "none", "marker": ".", "color": QUIET, "markersize": 3}

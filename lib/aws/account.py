@@ -66,6 +66,5 @@ class Account(Ownership):
         if service == "pricing":  # in this region only; without an answer there is another price
             brief = {"retries": {"max_attempts": 1}, "connect_timeout": 3, "read_timeout": 5}
             return aws.make_client(self.settings, service, "us-east-1", **brief)
-        return aws.make_client(
-            self.settings, service, self.settings.data.region if service == "s3" else ""
-        )
+        region = self.settings.data.region if service == "s3" else ""
+        return aws.make_client(self.settings, service, region)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from lib.aws import AwsError, Clock
 from lib.aws.access import READY, find_cluster, find_role_arn, remove_command
-from lib.aws.account import Account
 from lib.aws.ownership import find_next_expiry
 from lib.provision.network import SecurityGroup, find_vpc
 from lib.provision.resources import Resource, Role
@@ -102,7 +101,7 @@ class Schedule(Resource):
         """Give a cluster that has expired a new time, and let it be paused then."""
         if _lacks_expiry(self._find_cluster_tags()):
             tags = [tag for tag in self.account.tags if tag["Key"] in ("project", "expires")]
-            arn = Cluster(self.account).arn
+            arn = f"{Role(self.account).redshift}:cluster:{self.name}"
             self.account.call("redshift", "create_tags", ResourceName=arn, Tags=tags)
         super().ensure()
 
@@ -116,11 +115,6 @@ class Cluster(Resource):
     """The cluster: encrypted, its admin password kept by Secrets Manager and known to nobody."""
 
     kind, key = "cluster", "ClusterIdentifier"
-
-    def __init__(self, account: Account):
-        super().__init__(account)
-        here = f"arn:{account.partition}:redshift:{account.region}:{account.id}"
-        self.arn = f"{here}:cluster:{self.name}"
 
     def find(self) -> dict | None:
         """Return the cluster."""

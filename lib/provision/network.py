@@ -88,11 +88,8 @@ class SecurityGroup(Resource):
         port, cidr = self.settings.db.port, find_client_range(self.account)[0]
         group, is_open, extra = {"GroupId": found["GroupId"]}, False, []
         for rule in found["IpPermissions"]:
-            if (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == (
-                "tcp",
-                port,
-                port,
-            ):
+            protocol_and_ports = [rule.get(key) for key in ("IpProtocol", "FromPort", "ToPort")]
+            if protocol_and_ports == ["tcp", port, port]:
                 others = [one for one in rule["IpRanges"] if one["CidrIp"] != cidr]
                 is_open = is_open or others != rule["IpRanges"]
                 rule = rule | {"IpRanges": others}

@@ -30,7 +30,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from lib import ROOT
-from lib.analyse import charts, labels, style
+from lib.analyse import charts, colours, labels, style
 
 BASELINE = Path(__file__).with_name("baseline")
 
@@ -306,8 +306,8 @@ def test_a_heatmap_holds_the_numbers_given_by_weekday_name_and_hour():
 def test_lines_hold_the_numbers_given_and_are_named_at_their_ends():
     ax = drawn("lines", strong="free")
     by_colour = {line.get_color(): list(line.get_ydata()) for line in ax.lines}
-    assert by_colour[style.STRONG] == list(LEVELS[LEVELS.level == "free"].plays)
-    assert by_colour[style.CONTEXT] == list(LEVELS[LEVELS.level == "paid"].plays)
+    assert by_colour[colours.STRONG] == list(LEVELS[LEVELS.level == "free"].plays)
+    assert by_colour[colours.CONTEXT] == list(LEVELS[LEVELS.level == "paid"].plays)
     assert words(ax) == ["58", "Free", "Paid"]
     assert ax.get_ylim()[0] == 0
     (line,) = drawn("line", CHANGES.drop(index=3)).lines
@@ -332,7 +332,7 @@ def test_bars_hold_the_numbers_given_in_their_order_the_first_in_colour():
     ax = drawn("bars")
     assert [bar.get_width() for bar in ax.patches] == list(SONGS.plays)
     first, *others = [to_hex(bar.get_facecolor()) for bar in ax.patches]
-    assert (first, set(others)) == (style.STRONG, {style.CONTEXT})
+    assert (first, set(others)) == (colours.STRONG, {colours.CONTEXT})
     assert ax.yaxis_inverted()
     assert words(ax)[:3] == ["You're The One", "Dwight Yoakam", "37"]
 
@@ -394,7 +394,7 @@ def test_texts_in_cells_can_be_read_on_every_colour():
 
 def test_steps_start_at_all_hold_the_shares_given_and_say_who_is_left():
     ax = drawn("steps", SURVIVAL.sample(frac=1, random_state=1), strong="paid")
-    looks = (("free", style.CONTEXT), ("paid", style.STRONG))
+    looks = (("free", colours.CONTEXT), ("paid", colours.STRONG))
     for line, (level, colour) in zip(ax.lines, looks, strict=True):
         given = SURVIVAL[SURVIVAL.level == level]
         assert list(line.get_xdata()) == [0, *given.days]
@@ -450,7 +450,7 @@ def test_a_timeline_holds_each_span_in_its_kinds_colour_and_counts_who_is_not_dr
     last = max(SPANS.since.max(), SPANS.until.max())  # no end: until the last moment known
     assert [end.replace(tzinfo=None) for _, _, end in spans] == list(shown.until.fillna(last))
     colours = [to_hex(bar.get_facecolor()) for bar in ax.patches]
-    assert colours == [style.CONTEXT, style.STRONG] * 20
+    assert colours == [colours.CONTEXT, colours.STRONG] * 20
     assert words(ax) == ["■", "paid", "■", "free"]
     assert ax.get_xlabel() == "the first 20 of 22"
 

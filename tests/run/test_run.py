@@ -185,7 +185,7 @@ def test_teardown_removes_the_warehouse_and_never_the_data(complete, data, tmp_p
         (["--from", "03_laod"], "There is no notebook 03_laod; did you mean 03_load?"),
         (["--from", "03", "--only", "04"], "--only: not allowed with --from"),
         (["-p", "confrim", "yes"], "has a parameter confrim; did you mean confirm?"),
-        (["--only", "04", "--verify"], "--verify is for 03_load, which is not among these notebooks"),
+        (["--only", "04", "--verify"], "--verify is for 03_load, which is not among"),
         (["--only", "01", "-p", "confirm", "perhaps"], "confirm must be true or false, not 'perh"),
         (["--log-data", "x"], "LOG_DATA is named and SONG_DATA is not"),
         (["--config", "/no/such.cfg"], "/no/such.cfg can't be read: No such file or directory"),

@@ -449,8 +449,8 @@ def test_a_timeline_holds_each_span_in_its_kinds_colour_and_counts_who_is_not_dr
     assert [start.replace(tzinfo=None) for _, start, _ in spans] == list(shown.since)
     last = max(SPANS.since.max(), SPANS.until.max())  # no end: until the last moment known
     assert [end.replace(tzinfo=None) for _, _, end in spans] == list(shown.until.fillna(last))
-    drawn = [to_hex(bar.get_facecolor()) for bar in ax.patches]
-    assert drawn == [colours.CONTEXT, colours.STRONG] * 20
+    faces = [to_hex(bar.get_facecolor()) for bar in ax.patches]
+    assert faces == [colours.CONTEXT, colours.STRONG] * 20
     assert words(ax) == ["■", "paid", "■", "free"]
     assert ax.get_xlabel() == "the first 20 of 22"
 

@@ -135,10 +135,12 @@ def write_index(runs: Path) -> Path:
 
 def read_run(folder: Path) -> dict | None:
     """Return a run as the page over all runs shows it; None for a folder that holds none."""
-    if folder.is_symlink():  # runs/latest
+    file = folder / "journal.json"
+    if folder.is_symlink() or not file.is_file():  # runs/latest; a pipe would be waited for
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # no journal of ours
-        journal = json.loads((folder / "journal.json").read_text(encoding="utf-8"))
+    foreign = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+    with suppress(*foreign):
+        journal = json.loads(file.read_text(encoding="utf-8"))
         notebooks = journal["notebooks"]
         failed = next((one for one in notebooks if one["status"] == "failed"), None)
         where = f" in {failed['name']}, “{failed.get('heading', '')}”" if failed else ""

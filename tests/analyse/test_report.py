@@ -403,6 +403,9 @@ def runs(tmp_path):
     (tmp_path / "not json").mkdir()
     (tmp_path / "not json" / "journal.json").write_bytes(b"\xff{")
     (tmp_path / "foreign" / "journal.json").mkdir(parents=True)
+    (tmp_path / "pipe").mkdir()
+    if hasattr(os, "mkfifo"):  # not on Windows
+        os.mkfifo(tmp_path / "pipe" / "journal.json")
     (tmp_path / "file.txt").touch()
     (tmp_path / "latest").symlink_to("whole")
     return tmp_path

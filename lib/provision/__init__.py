@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 
-from lib import warehouse
+from lib import UserError, warehouse
 from lib.config import Settings
 from lib.provision import local, redshift
 from lib.provision.plan import Plan
@@ -66,5 +66,5 @@ def _add_loaded(text: str, settings: Settings) -> str:
     try:
         with closing(warehouse.connect(settings, read_only=True)) as opened:
             return "\n  ".join([text, *opened.summary()])
-    except warehouse.WarehouseError as error:
+    except UserError as error:  # of the warehouse, or of AWS when the cluster is paused
         raise warehouse.WarehouseError(f"{text}\n  {error}") from None

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib import aws, config, provision
+from lib import UserError, aws, config, provision
 from lib.aws import access
 from lib.aws.ownership import name_owner
 from lib.provision import redshift
@@ -242,6 +242,8 @@ def test_that_it_has_expired_is_said_to_all_who_use_it(cloud, capsys):
     words = f"is paused, {expired}; run 01_provision.*or remove it: python"
     with pytest.raises(aws.AwsError, match=words):
         access.find_endpoint(settings)
+    with pytest.raises(UserError, match=f"(?s)target +redshift.*, paused.*{words}"):
+        provision.describe_status(settings)
 
 
 def test_bringing_up_an_expired_cluster_gives_it_a_new_expiry_and_leaves_it_whose_it_was(cloud):

@@ -128,7 +128,7 @@ def check_quality(warehouse: Warehouse, audits: Mapping[str, int]) -> pd.DataFra
 def describe_run(warehouse: Warehouse, settings: Settings, run: str) -> pd.DataFrame:
     """Return what was run on what and when, one row a fact: columns fact, value.
 
-    Of a local folder of data only the name is shown, so that nobody's home folder is.
+    Of a local data folder only the name is shown, not the path, which may hold a person's name.
     """
     target, engine, *_ = str(warehouse).split(" · ")
     versions = [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in PACKAGES)]

@@ -31,7 +31,7 @@ def load(
 ) -> Load:
     """Bring the files that are new into the warehouse: all of them, or none.
 
-    `progress`: is told each step in a few words.
+    `progress`: called with each step, in a few words.
     `keep`: a folder for load.json, which says what was done, or found; empty: nowhere.
     `replace`: load files that have changed anew, with all that came in the same load.
     `full_refresh`: build the star anew from staging.

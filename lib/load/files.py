@@ -31,7 +31,7 @@ SAMPLED = 8  # files in S3 whose first record is looked at when the engine reads
 
 
 class ChangedFile(SourceError):
-    """A file whose content is not that which was loaded."""
+    """A file whose content has changed since it was loaded."""
 
     def __init__(self, key: str):
         super().__init__(

@@ -30,8 +30,7 @@ from lib import ROOT, SourceError, run, warehouse
 from lib.load import LoadError, files, load
 from lib.load.records import EVENTS
 from lib.warehouse.base import TABLES
-
-resource = pytest.importorskip("resource", reason="only POSIX can kill a process without a word")
+from tests.runner import limit_file_size
 
 T = 1541106106796
 MINUTE = 60_000
@@ -273,23 +272,12 @@ def test_what_a_killed_load_left_is_gone_when_the_next_one_begins(loaded, states
     assert kept(loaded) == states.after
 
 
-# No room
-
-
-@contextmanager
-def room(size: int):
-    """Let no file grow beyond a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+# No disk space
 
 
 def test_a_full_disk_under_the_scratch_folder_is_one_sentence_and_changes_nothing(loaded, states):
     said = "can't be written: File too large. Nothing was loaded; make room there, or name another"
-    with room(100), pytest.raises(LoadError, match=f"^/.* {said}"):
+    with limit_file_size(100), pytest.raises(LoadError, match=f"^/.* {said}"):
         loaded.load()
     assert kept(loaded) == states.before
     loaded.load()
@@ -302,7 +290,7 @@ def test_a_full_disk_under_the_database_says_which_file_and_changes_nothing(load
     said = (
         f'Could not write file "{loaded.settings.database}.wal": File too large\nNothing was loaded'
     )
-    with room(size), pytest.raises(LoadError, match=re.escape(said)):
+    with limit_file_size(size), pytest.raises(LoadError, match=re.escape(said)):
         loaded.load()
     assert kept(loaded) == states.before
     loaded.load()
@@ -313,7 +301,7 @@ def test_a_full_disk_under_the_database_says_which_file_and_changes_nothing(load
 @pytest.mark.only_on("local")
 def test_a_full_disk_when_the_database_is_closed_loses_nothing(loaded, states):
     loaded.load()
-    with room(loaded.settings.database.stat().st_size):
+    with limit_file_size(loaded.settings.database.stat().st_size):
         loaded.dwh.close()
     loaded.open()
     assert kept(loaded) == states.after
@@ -327,7 +315,7 @@ def test_a_full_disk_amid_the_parse_is_not_taken_for_a_bad_file(loaded, states, 
     more, steps = loaded.log(lines, file="2018/12/events.json"), []
     said = f'Could not write file "{loaded.settings.database}": File too large\nNothing was loaded'
     size = loaded.settings.database.stat().st_size
-    with room(size), pytest.raises(LoadError, match=re.escape(said)):
+    with limit_file_size(size), pytest.raises(LoadError, match=re.escape(said)):
         loaded.load(steps.append)
     assert steps[-1] == "staging 700,001 events"
     more.unlink()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
 
@@ -230,6 +231,22 @@ def save_figure(fig: Figure, png: Path, svg: Path, metadata: dict[str, str]) -> 
     """
     canvas = FigureCanvasAgg(fig)
     canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(method=Image.Quantize.FASTOCTREE).save(png)  # a third of the size
-    FigureCanvasSVG(fig).print_svg(svg, metadata={"Date": None, "Creator": None, **metadata})
+    pixels = np.asarray(canvas.buffer_rgba())
+    with ThreadPoolExecutor() as pool:  # Pillow releases the GIL
+        packed = pool.submit(_save_png, pixels, png)
+        FigureCanvasSVG(fig).print_svg(svg, metadata={"Date": None, "Creator": None, **metadata})
+    packed.result()
+
+
+def _save_png(pixels: np.ndarray, png: Path) -> None:
+    """Save an image in 256 colours: half the size, the same look.
+
+    pixels: bytes in rows, columns and RGBA. White, most of it, takes no part in choosing the rest.
+    """
+    coloured = pixels.view(np.uint32)[..., 0] != np.uint32(0xFFFFFFFF)
+    rest = Image.fromarray(pixels[coloured][None, :, :3]).quantize(255, dither=Image.Dither.NONE)
+    places = np.zeros(coloured.shape, np.uint8)
+    places[coloured] = np.asarray(rest)[0] + 1
+    image = Image.fromarray(places)
+    image.putpalette([255, 255, 255, *rest.getpalette()])
+    image.save(png)

@@ -11,7 +11,7 @@ from lib import ROOT
 
 LIB = ROOT / "lib"
 FILES = sorted(LIB.rglob("*.py"))
-LINES = 6990  # of Python in lib
+LINES = 7010  # of Python in lib
 # Each room imports its own files and lower rooms only.
 FLOORS = (("run",), ("provision", "analyse"), ("load",), ("warehouse",))
 SUFFIXES = {".cfg", ".css", ".example", ".html", ".in", ".ini", ".ipynb", ".j2", ".js", ".json"}

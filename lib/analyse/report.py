@@ -176,5 +176,8 @@ def read_parts(title: str) -> dict:
 def write_page(html: str, to: Path) -> Path:
     """Write a page, whole or not at all."""
     draft = to.with_name(f".{to.name}.{os.getpid()}")
-    draft.write_text(html, encoding="utf-8", errors="replace", newline="\n")
-    return draft.replace(to)
+    try:
+        draft.write_text(html, encoding="utf-8", errors="replace", newline="\n")
+        return draft.replace(to)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lib import shorten_path
 from lib.config import Settings
@@ -77,13 +79,14 @@ class DuckDB(Warehouse):
     def _check_damage(self, message: str) -> None:
         """Raise Damaged when DuckDB's error is about a corrupt file, or the log beside it."""
         reason, *_ = message.removeprefix("IO Error: ").splitlines()
+        ours = self.settings.is_default_database
         if reason.startswith("Failure while replaying WAL"):
             lost = f"{self.file}.wal is damaged, and with it the last load into {self.file.name}"
+            ours = ours or _is_ours_without_log(self.settings)
         elif reason.startswith(("Corrupt database file", "Could not read enough bytes from file")):
             lost = f"{self.file} is damaged, and with it what was loaded into it"
         else:
             return
-        ours = self.settings.is_default_database
         remedy = (
             f"remove it with 05_teardown ({REMOVE})" if ours else f"delete {self.file} yourself"
         )
@@ -177,3 +180,16 @@ def _explain_failure(file: Path, message: str) -> str:
     if "different configuration" in message:
         return f"{file} {OPEN_HERE}; close it first: dwh.close()."
     return f"{file} can't be opened: {message.splitlines()[0]}"
+
+
+def _is_ours_without_log(settings: Settings) -> bool:
+    """Whether a database file, read without the log beside it, is wholly this project's."""
+    try:
+        with TemporaryDirectory(dir=settings.database.parent) as scratch:
+            link = Path(scratch) / settings.database.name
+            link.hardlink_to(settings.database)
+            alone = replace(settings, local=replace(settings.local, database=str(link)))
+            with closing(DuckDB(alone, read_only=True)) as opened:
+                return opened.has_mark() and not opened.list_foreign_objects()
+    except (OSError, WarehouseError):  # no links here, or the file is damaged too
+        return False

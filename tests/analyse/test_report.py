@@ -247,6 +247,7 @@ def test_a_write_that_fails_leaves_the_last_report_as_it_was(tmp_path, monkeypat
     with pytest.raises(OSError, match="disk full"):
         write_report(notebook(tmp_path, said("second")), to)
     assert to.read_bytes() == before
+    assert os.listdir(to.parent) == [to.name], "no draft is left"
 
 
 # What a reader sees

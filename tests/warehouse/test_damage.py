@@ -123,20 +123,33 @@ def test_damage_that_a_question_comes_upon_says_the_remedy(project):
     assert "remove it with 05_teardown" in said
 
 
-def test_a_damaged_log_beside_a_sound_file_is_removed_with_it(project):
-    settings = made(project())
+@pytest.mark.parametrize("database", ["", "mine.duckdb"])
+def test_a_damaged_log_beside_a_sound_file_is_removed_with_it(project, tmp_path, database):
+    settings = made(project(database=database and tmp_path / database))
     cut_off(settings)
     said = refused(warehouse.connect, settings)
-    lost = "is damaged, and with it the last load into sample.duckdb ("
-    assert said.startswith(f"{settings.database}.wal {lost}")
+    log = f"{settings.database}.wal"
+    lost = f"is damaged, and with it the last load into {settings.database.name} ("
+    assert said.startswith(f"{log} {lost}")
+    assert "; remove it with 05_teardown" in said
     provision.plan_removal(settings).apply(confirm=True)
-    assert not list(settings.database.parent.glob("*.duckdb*"))
+    assert not settings.database.exists()
+    assert not os.path.exists(log)
 
 
-@pytest.mark.parametrize("break_it", [lambda made: damage(made.database), cut_off])
-def test_what_is_damaged_elsewhere_is_for_its_owner_to_delete(project, tmp_path, break_it):
+def test_a_damaged_log_of_somebody_elses_file_is_left_to_them(project, tmp_path):
+    settings = made(project(database=tmp_path / "theirs.duckdb"))
+    with duckdb.connect(str(settings.database)) as theirs:
+        theirs.execute("drop table warehouse_mark")
+    cut_off(settings)
+    said = refused(provision.plan_removal, settings)
+    assert f"; delete {settings.database} yourself" in said
+    assert settings.database.exists()
+
+
+def test_a_damaged_database_elsewhere_is_for_its_owner_to_delete(project, tmp_path):
     settings = made(project(database=tmp_path / "mine.duckdb"))
-    break_it(settings)
+    damage(settings.database)
     remedy = f"; delete {settings.database} yourself and load anew, the data files stay."
     assert refused(provision.plan_removal, settings).endswith(remedy)
     assert settings.database.exists()
